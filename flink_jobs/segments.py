@@ -1,0 +1,286 @@
+"""The segments job: events in, segment changes out. Read it from `build` downwards as its graph.
+
+Run it with `segue submit`, or as any PyFlink job:
+
+    flink run -py flink_jobs/segments.py -pyfs . --settings segue.yaml
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+if __name__ == "__main__":  # `flink run -py` starts this file as a script: make the packages beside it importable
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import msgspec
+from py4j.java_gateway import JavaGateway
+from pyflink.common import Configuration, Types
+from pyflink.datastream import StreamExecutionEnvironment
+from pyflink.java_gateway import get_gateway
+from pyflink.table import StreamTableEnvironment
+
+from flink_jobs.package import package_code
+from flink_jobs.settings import Settings, SettingsError, load_settings
+from flink_jobs.topics import ensure_topics, java_properties, newest_rules
+from flink_jobs.worker import WorkerSettings
+from rules.rule_set import RuleSet, load_directory
+
+CODE = "segue-code"
+
+
+def build(settings: Settings, rules: RuleSet, from_savepoint: str = "") -> StreamExecutionEnvironment:
+    """The job's graph, ready to be executed."""
+    environment = StreamExecutionEnvironment.get_execution_environment(configuration(settings, from_savepoint))
+    if settings.flink.jars:
+        environment.add_jars(*[Path(jar).resolve().as_uri() for jar in settings.flink.jars])
+    jvm = get_gateway().jvm
+
+    records = read_events(environment, settings)
+    customers = (
+        records.map(jvm.segue.ReadRecord(settings.job.customer_field or None, settings.job.max_record_bytes))
+        .returns(jvm.segue.ReadRecord.outputType())
+        .name("read record")
+        .uid("read-record")
+        .keyBy(jvm.segue.CustomerKey(), Types.STRING().get_java_type_info())
+    )
+    rule_sets = read_rules(environment, settings)
+    outputs = (
+        customers.connect(rule_sets.broadcast())
+        .transform("segments", jvm.segue.SegmentOperator.outputType(), operator(environment, settings, rules))
+        .name("segments")
+        .uid("segments")
+    )
+    outputs.sinkTo(kafka_sink(settings)).name("outputs").uid("outputs")
+    return environment
+
+
+def configuration(settings: Settings, from_savepoint: str) -> Configuration:
+    """Flink's own settings: time, state, checkpoints, restarts, and where the job runs."""
+    job, checkpoints = settings.job, settings.checkpoints
+    values = {
+        "pipeline.name": job.name,
+        "parallelism.default": job.parallelism,
+        "pipeline.max-parallelism": job.max_parallelism,
+        "pipeline.object-reuse": "true",
+        "pipeline.auto-watermark-interval": "100 ms",
+        "execution.buffer-timeout.interval": f"{settings.batches.buffer_timeout} ms",
+        "execution.checkpointing.interval": f"{checkpoints.interval} ms",
+        "execution.checkpointing.timeout": f"{checkpoints.timeout} ms",
+        "execution.checkpointing.mode": "EXACTLY_ONCE",
+        "execution.checkpointing.incremental": "true",
+        "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
+        "execution.checkpointing.tolerable-failed-checkpoints": 3,
+        "state.backend.type": "rocksdb" if checkpoints.backend == "rocksdb" else "hashmap",
+        "table.exec.source.idle-timeout": f"{job.idle_after} ms",
+        "restart-strategy.type": "exponential-delay",
+        "restart-strategy.exponential-delay.initial-backoff": "500 ms",
+        "restart-strategy.exponential-delay.max-backoff": "30 s",
+        "restart-strategy.exponential-delay.attempts-before-reset-backoff": "infinite",
+    }
+    if checkpoints.directory:
+        values["execution.checkpointing.dir"] = f"{checkpoints.directory.rstrip('/')}/checkpoints"
+        values["execution.checkpointing.savepoint-dir"] = f"{checkpoints.directory.rstrip('/')}/savepoints"
+    if settings.flink.rest:
+        address, _, port = settings.flink.rest.rpartition(":")
+        values |= {"execution.target": "remote", "rest.address": address, "rest.port": port}
+    if from_savepoint:
+        values["execution.state-recovery.path"] = from_savepoint
+    values |= settings.flink.properties
+    flink = Configuration()
+    for name, value in values.items():
+        flink.set_string(name, str(value))
+    return flink
+
+
+def read_events(environment: StreamExecutionEnvironment, settings: Settings) -> Any:
+    """The events topic as a Java stream of rows, with a watermark for each partition."""
+    job = settings.job
+    tables = StreamTableEnvironment.create(environment)
+    tables.execute_sql("CREATE TEMPORARY SYSTEM FUNCTION EVENT_TIME_OF AS 'segue.EventTimeOf'")
+    start = {"committed": "group-offsets", "earliest": "earliest-offset", "latest": "latest-offset"}[job.start]
+    options = {
+        "connector": "kafka",
+        "topic": settings.topics.events,
+        "properties.bootstrap.servers": settings.kafka.bootstrap_servers,
+        "properties.group.id": job.name,
+        "properties.auto.offset.reset": "earliest",
+        "properties.fetch.max.wait.ms": "50",
+        "properties.max.poll.records": "5000",
+        "scan.startup.mode": start,
+        "key.format": "raw",
+        "key.fields": "record_key",
+        "value.format": "raw",
+        "value.fields-include": "EXCEPT_KEY",
+    } | {f"properties.{name}": value for name, value in java_properties(settings).items()}
+    if job.stop == "latest":
+        options["scan.bounded.mode"] = "latest-offset"
+    quoted = ",\n".join(f"'{_quote(name)}' = '{_quote(value)}'" for name, value in options.items())
+    tables.execute_sql(
+        f"""
+        CREATE TABLE events (
+            record_key BYTES,
+            record_value BYTES,
+            record_time TIMESTAMP_LTZ(3) METADATA FROM 'timestamp',
+            record_partition INT METADATA FROM 'partition',
+            record_offset BIGINT METADATA FROM 'offset',
+            event_time AS EVENT_TIME_OF(record_value, record_time, CAST({job.skew} AS BIGINT)),
+            WATERMARK FOR event_time AS event_time - INTERVAL '{job.disorder // 1000}.{job.disorder % 1000:03d}' SECOND(6, 3)
+        ) WITH ({quoted})
+        """
+    )
+    table = tables.sql_query(
+        "SELECT record_key, record_value, record_time, record_partition, record_offset, event_time FROM events"
+    )
+    octets = Types.PRIMITIVE_ARRAY(Types.BYTE())
+    columns = Types.ROW([octets, octets, Types.INSTANT(), Types.INT(), Types.LONG(), Types.INSTANT()])
+    # Without the rowtime column among those selected neither timestamps nor watermarks would flow.
+    return tables.to_append_stream(table, columns)._j_data_stream  # noqa: SLF001  (the graph goes on in the JVM)
+
+
+def _quote(text: str) -> str:
+    return text.replace("'", "''")
+
+
+def read_rules(environment: StreamExecutionEnvironment, settings: Settings) -> Any:
+    """The rules topic as a Java stream of payloads; its clock keeps time going while no event comes."""
+    jvm = get_gateway().jvm
+    kafka = jvm.org.apache.flink.connector.kafka.source
+    source = (
+        kafka.KafkaSource.builder()
+        .setBootstrapServers(settings.kafka.bootstrap_servers)
+        .setTopics(_array(jvm, [settings.topics.rules]))
+        .setStartingOffsets(kafka.enumerator.initializer.OffsetsInitializer.earliest())
+        .setValueOnlyDeserializer(jvm.segue.RawBytes())
+        .setProperties(_properties(jvm, java_properties(settings)))
+    )
+    if settings.job.stop == "latest":
+        source = source.setBounded(kafka.enumerator.initializer.OffsetsInitializer.latest())
+    clock = jvm.segue.RulesClock.replay()
+    if settings.job.clock == "live":
+        clock = jvm.segue.RulesClock.live(int(settings.job.disorder))
+    none = jvm.org.apache.flink.api.common.eventtime.WatermarkStrategy.noWatermarks()
+    stream = environment._j_stream_execution_environment.fromSource(source.build(), none, "rules")  # noqa: SLF001
+    return (
+        stream.setParallelism(1)
+        .uid("rules")
+        .assignTimestampsAndWatermarks(clock)
+        .setParallelism(1)
+        .name("rules clock")
+        .uid("rules-clock")
+    )
+
+
+def operator(environment: StreamExecutionEnvironment, settings: Settings, rules: RuleSet) -> Any:
+    """The operator with its worker's command, code, settings and first rule set."""
+    jvm = get_gateway().jvm
+    code = package_code(Path(tempfile.gettempdir()) / f"segue-code-{os.getuid()}")
+    environment._j_stream_execution_environment.registerCachedFile(str(code), CODE)  # noqa: SLF001
+    worker = WorkerSettings(
+        source=f"segue/{settings.job.name}",
+        events_topic=settings.topics.events,
+        skew=settings.job.skew,
+        expiry=settings.job.expiry,
+        remembered_messages=settings.job.remembered_messages,
+        cached_profiles=settings.batches.cached_profiles,
+    )
+    return jvm.segue.SegmentOperator(
+        jvm.segue.SegmentConfig()
+        .setCommand(_list(jvm, [settings.flink.python, "-m", "flink_jobs.worker"]))
+        .setCachedFile(CODE)
+        .setMaxBatch(settings.batches.size)
+        .setLingerMillis(int(settings.batches.linger))
+        .setFrameDeadlineMillis(int(settings.batches.deadline))
+        .setSettings(msgspec.json.encode(worker).decode())
+        .setRules(rules.to_payload())
+    )
+
+
+def kafka_sink(settings: Settings) -> Any:
+    """One sink for all topics: a checkpoint commits what belongs together, together."""
+    jvm = get_gateway().jvm
+    kafka = jvm.org.apache.flink.connector
+    topics = settings.topics
+    names = [topics.segment_changes, topics.customer_segments, topics.dead_letters, topics.late_events, topics.rule_status]
+    exactly_once = settings.job.delivery == "exactly_once"
+    guarantee = kafka.base.DeliveryGuarantee.EXACTLY_ONCE if exactly_once else kafka.base.DeliveryGuarantee.AT_LEAST_ONCE
+    properties = {
+        **java_properties(settings),
+        "linger.ms": str(settings.batches.linger),
+        "transaction.timeout.ms": str(settings.checkpoints.transaction_timeout),
+    }
+    builder = (
+        kafka.kafka.sink.KafkaSink.builder()
+        .setBootstrapServers(settings.kafka.bootstrap_servers)
+        .setKafkaProducerConfig(_properties(jvm, properties))
+        .setRecordSerializer(jvm.segue.TopicRouter(_list(jvm, names)))
+        .setDeliveryGuarantee(guarantee)
+    )
+    if exactly_once:
+        builder = builder.setTransactionalIdPrefix(f"{settings.job.name}-outputs")
+    return builder.build()
+
+
+def _array(jvm: Any, texts: list[str]) -> Any:
+    array = JavaGateway.new_array(get_gateway(), jvm.java.lang.String, len(texts))
+    for index, text in enumerate(texts):
+        array[index] = text
+    return array
+
+
+def _list(jvm: Any, texts: list[str]) -> Any:
+    found = jvm.java.util.ArrayList()
+    for text in texts:
+        found.add(text)
+    return found
+
+
+def _properties(jvm: Any, values: Any) -> Any:
+    found = jvm.java.util.Properties()
+    for name, value in values.items():
+        found.setProperty(name, value)
+    return found
+
+
+def first_rules(settings: Settings, directory: str) -> RuleSet:
+    """The rule set to begin with: the newest on the rules topic, or a directory's. A job never starts without one."""
+    if directory:
+        return load_directory(Path(directory))
+    rules = newest_rules(settings)
+    if rules is None:
+        raise SettingsError(
+            f"topic {settings.topics.rules} holds no rule set: publish one with `segue rules apply`, then submit the job"
+        )
+    return rules
+
+
+def main() -> int:
+    """Build the job from settings and submit it; prints its id."""
+    parser = argparse.ArgumentParser(description="Submit the segments job.")
+    parser.add_argument("--settings", type=Path, help="settings file (YAML); SEGUE_ variables go on top")
+    parser.add_argument("--rules", default="", help="directory of rule files to begin with, instead of the rules topic")
+    parser.add_argument("--from-savepoint", default="", help="savepoint or retained checkpoint to start from")
+    parser.add_argument("--wait", action="store_true", help="stay until the job ends (for jobs with `stop: latest`)")
+    arguments = parser.parse_args()
+    try:
+        settings = load_settings(arguments.settings, os.environ)
+        for difference in ensure_topics(settings):
+            print(f"warning: {difference}", file=sys.stderr)
+        rules = first_rules(settings, arguments.rules)
+    except SettingsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    environment = build(settings, rules, arguments.from_savepoint)
+    client = environment.execute_async(settings.job.name)
+    print(f"job {client.get_job_id()}", flush=True)
+    if arguments.wait:
+        client.get_job_execution_result().result()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,178 @@
+"""Kafka as the jobs need it: client options, topics that exist with the right cleanup policy, the published rule sets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.admin import KafkaAdminClient, NewTopic
+from kafka.errors import KafkaError, TopicAlreadyExistsError
+
+from flink_jobs.settings import Settings, SettingsError
+from rules.rule_set import RuleErrors, RuleSet
+
+_CLIENT_OPTIONS = {
+    "security.protocol": "security_protocol",
+    "sasl.mechanism": "sasl_mechanism",
+    "sasl.username": "sasl_plain_username",
+    "sasl.password": "sasl_plain_password",
+    "ssl.ca.location": "ssl_cafile",
+    "ssl.truststore.location": "ssl_cafile",
+    "ssl.certificate.location": "ssl_certfile",
+    "ssl.key.location": "ssl_keyfile",
+    "ssl.key.password": "ssl_password",
+}
+_LOGIN = re.compile(r'(username|password)\s*=\s*"((?:[^"\\]|\\.)*)"')
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic as it ought to be. `compacted` topics keep the newest value of each key."""
+
+    name: str
+    partitions: int
+    compacted: bool = False
+
+
+def client_options(settings: Settings) -> dict[str, Any]:
+    """The settings as kafka-python takes them. Java's JAAS login line is understood; other Java-only ones are left out."""
+    if not settings.kafka.bootstrap_servers:
+        raise SettingsError("`kafka.bootstrap_servers` is not set: name the brokers, or run `segue up` for a local one")
+    options: dict[str, Any] = {"bootstrap_servers": settings.kafka.bootstrap_servers.split(",")}
+    for name, value in settings.kafka.properties.items():
+        if name in _CLIENT_OPTIONS:
+            options[_CLIENT_OPTIONS[name]] = value
+        elif name == "sasl.jaas.config":
+            for key, found in _LOGIN.findall(value):
+                options[f"sasl_plain_{key}"] = re.sub(r"\\(.)", r"\1", found)
+    return options
+
+
+def java_properties(settings: Settings) -> Mapping[str, str]:
+    """The properties as Java clients take them: a user name and password become a JAAS login line."""
+    properties = dict(settings.kafka.properties)
+    user, password = properties.pop("sasl.username", None), properties.pop("sasl.password", None)
+    if user is not None and password is not None and "sasl.jaas.config" not in properties:
+        scram = properties.get("sasl.mechanism", "PLAIN").startswith("SCRAM")
+        module = "scram.ScramLoginModule" if scram else "plain.PlainLoginModule"
+        quoted = [re.sub(r'(["\\])', r"\\\1", text) for text in (user, password)]
+        properties["sasl.jaas.config"] = (
+            f"org.apache.kafka.common.security.{module} required "
+            f'username="{quoted[0]}" password="{quoted[1]}";'
+        )
+    return properties
+
+
+def expected_topics(settings: Settings) -> list[Topic]:
+    """All topics of the segments job."""
+    topics, partitions = settings.topics, settings.kafka.partitions
+    return [
+        Topic(topics.events, partitions),
+        Topic(topics.segment_changes, partitions),
+        Topic(topics.customer_segments, partitions, compacted=True),
+        Topic(topics.dead_letters, 1),
+        Topic(topics.late_events, 1),
+        Topic(topics.rule_status, 1),
+        Topic(topics.rules, 1, compacted=True),
+    ]
+
+
+def ensure_topics(settings: Settings) -> list[str]:
+    """Create what is missing; never alter what is there. Answers with what differs from what is expected, in words."""
+    admin = KafkaAdminClient(**client_options(settings))
+    try:
+        present = set(admin.list_topics())
+        missing = [topic for topic in expected_topics(settings) if topic.name not in present]
+        for topic in missing:
+            _create(admin, topic, settings.kafka.replication)
+        kept = [topic for topic in expected_topics(settings) if topic.name in present]
+        return _differences(admin, kept)
+    finally:
+        admin.close()
+
+
+def _create(admin: Any, topic: Topic, replication: int) -> None:
+    policy = "compact" if topic.compacted else "delete"
+    new = NewTopic(
+        name=topic.name,
+        num_partitions=topic.partitions,
+        replication_factor=replication,
+        topic_configs={"cleanup.policy": policy},
+    )
+    try:
+        admin.create_topics([new])
+    except TopicAlreadyExistsError:
+        return  # another client was quicker; it is checked at the next start
+
+
+def _differences(admin: Any, topics: list[Topic]) -> list[str]:
+    from kafka.admin import ConfigResource, ConfigResourceType
+
+    found = []
+    for topic in topics:
+        answer = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic.name)])
+        policy = _policy(answer)
+        if policy is not None and ("compact" in policy) is not topic.compacted:
+            wanted = "compact" if topic.compacted else "delete"
+            found.append(f"topic {topic.name} has cleanup.policy={policy}, expected {wanted}; left as it is")
+    return found
+
+
+def _policy(answer: Any) -> str | None:
+    """`cleanup.policy` in what kafka-python answers: nested dicts in version 3, response objects before."""
+    if isinstance(answer, dict):
+        for key, value in answer.items():
+            if key == "cleanup.policy":
+                return str(value["value"]) if isinstance(value, dict) else str(value)
+            found = _policy(value)
+            if found is not None:
+                return found
+    return None
+
+
+def newest_rules(settings: Settings) -> RuleSet | None:
+    """The newest valid rule set on the rules topic; None if there is none. Raises KafkaError where no broker answers."""
+    newest: RuleSet | None = None
+    for payload in _read_all(settings, settings.topics.rules):
+        try:
+            rule_set = RuleSet.from_payload(payload)
+        except RuleErrors:
+            continue  # the job reports it; an older one that is valid runs on
+        if newest is None or rule_set.version > newest.version:
+            newest = rule_set
+    return newest
+
+
+def _read_all(settings: Settings, topic: str) -> list[bytes]:
+    consumer = KafkaConsumer(
+        **client_options(settings), enable_auto_commit=False, auto_offset_reset="earliest", group_id=None
+    )
+    try:
+        partitions = consumer.partitions_for_topic(topic)
+        if not partitions:
+            return []
+        assigned = [TopicPartition(topic, partition) for partition in sorted(partitions)]
+        consumer.assign(assigned)
+        consumer.seek_to_beginning(*assigned)
+        ends = consumer.end_offsets(assigned)
+        values = []
+        while any(consumer.position(one) < ends[one] for one in assigned):
+            for records in consumer.poll(timeout_ms=500).values():
+                values += [record.value for record in records if record.value is not None]
+        return values
+    finally:
+        consumer.close()
+
+
+__all__ = [
+    "KafkaError",
+    "Topic",
+    "client_options",
+    "ensure_topics",
+    "expected_topics",
+    "java_properties",
+    "newest_rules",
+]

@@ -1,0 +1,332 @@
+"""The worker: the operator's child process that decodes, steps and encodes. `python -m flink_jobs.worker`.
+
+It speaks the frames of `docs/architecture.md` over its standard streams and keeps no state of its own: what it remembers of
+profiles is only a cache of what the operator holds. Customers do not disturb each other: what fails for one
+is a dead letter, and the rest of the batch goes on.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import struct
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+import msgspec
+
+from flink_jobs import outputs
+from flink_jobs.outputs import Output
+from profiles import (
+    NEVER,
+    InvalidRecord,
+    Profile,
+    UnknownCodec,
+    decode_event,
+    decode_profile,
+    encode_profile,
+)
+from rules.conditions import moment
+from rules.plan import Limits, Plan, compile_plan
+from rules.rule_set import RuleErrors, RuleSet
+from rules.step import Timer, forget_due, step
+
+PROTOCOL_VERSION = 1
+HELLO, RULES, BATCH = 0, 1, 2
+TIMER_PARTITION = -1
+
+Arrival = tuple[bytes | None, int, int, int, int, bytes | None]
+"""value, time, partition, offset, size, key"""
+Group = tuple[str, bytes | None, list[Arrival]]
+
+
+class WorkerSettings(msgspec.Struct, forbid_unknown_fields=True):
+    """What the operator hands over in the first frame, as JSON."""
+
+    source: str
+    events_topic: str
+    skew: int
+    expiry: int
+    remembered_messages: int
+    cached_profiles: int = 20_000
+
+
+class _Active:
+    """The rule set in force, compiled."""
+
+    def __init__(self, rule_set: RuleSet, limits: Limits) -> None:
+        self.version = rule_set.version
+        self.plan: Plan = compile_plan(rule_set.segments, limits)
+
+
+class ProtocolError(Exception):
+    """The operator and the worker do not understand each other: a build mixed from two versions."""
+
+
+_batch_decoder = msgspec.msgpack.Decoder(tuple[int, int, list[Group]])
+_other_decoder = msgspec.msgpack.Decoder(list[Any])
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Worker:
+    """Answers frames. `now` gives the wall clock in epoch milliseconds and is used for emission times alone."""
+
+    def __init__(self, now: Callable[[], int]) -> None:
+        self.now = now
+        self.settings: WorkerSettings | None = None
+        self.limits = Limits()
+        self.rules: _Active | None = None
+        # Decoded profiles by customer, with the bytes that they came from: used only where the operator hands over
+        # those very bytes again, so a restored or rewound state is never mixed up with what was remembered.
+        self.cache: dict[str, tuple[bytes, Profile]] = {}
+
+    def answer(self, frame: bytes) -> bytes:
+        """The answer to one frame; ProtocolError if the frame cannot be meant for this worker."""
+        if len(frame) > 1 and frame[1] == BATCH:
+            _, watermark, groups = _batch_decoder.decode(frame)
+            return _encode((BATCH, *self.batch(watermark, groups)))
+        kind, *rest = _other_decoder.decode(frame)
+        if kind == HELLO:
+            return _encode((HELLO, self.hello(*rest)))
+        if kind == RULES:
+            return _encode((RULES, *self.follow(*rest)))
+        raise ProtocolError(f"unknown frame {kind}")
+
+    def hello(self, version: int, subtask: int, parallelism: int, settings: bytes) -> str:
+        if version != PROTOCOL_VERSION:
+            raise ProtocolError(f"the operator speaks protocol {version}, the worker {PROTOCOL_VERSION}")
+        self.settings = msgspec.json.decode(settings, type=WorkerSettings)
+        self.limits = Limits(
+            remembered_messages=self.settings.remembered_messages,
+            skew=self.settings.skew,
+            expiry=self.settings.expiry,
+        )
+        return f"worker {subtask + 1} of {parallelism}, Python {sys.version.split()[0]}"
+
+    def follow(self, payload: bytes) -> tuple[bool, str, list[Output], dict[str, int]]:
+        """Run under the rule set in `payload` from now on, or keep the present one and say why."""
+        running = self.rules.version if self.rules else 0
+        version = None
+        try:
+            rule_set = RuleSet.from_payload(payload)
+            version = rule_set.version
+            self.rules = _Active(rule_set, self.limits)
+        except (RuleErrors, ValueError) as error:
+            detail = f"rule set refused: {error}"[:4000]
+            status = outputs.rule_status(version, False, detail, running, moment(self.now()))
+            return False, detail, [status], {"rules_refused": 1}
+        # What was decoded under the older rules stays valid: profiles do not depend on the plan.
+        detail = f"{len(rule_set.segments)} segments"
+        status = outputs.rule_status(version, True, detail, rule_set.version, moment(self.now()))
+        gc.collect()
+        gc.freeze()  # the plan lives for long: the collector need not walk it again and again
+        return True, detail, [status], {"rules_accepted": 1}
+
+    def batch(
+        self, watermark: int, groups: list[Group]
+    ) -> tuple[list[tuple[bytes | None, int]], list[Output], dict[str, int]]:
+        """Apply each customer's arrivals in order: new states and timers, outputs, counts."""
+        if self.rules is None or self.settings is None:
+            raise ProtocolError("a batch came before the rules")
+        work = _Batch(self, self.rules, self.settings, watermark)
+        results = [work.nobody(group) if not group[0] else work.customer(group) for group in groups]
+        return results, work.outputs, work.counts
+
+
+class _Batch:
+    """One batch under one rule set."""
+
+    def __init__(self, worker: Worker, rules: _Active, settings: WorkerSettings, watermark: int) -> None:
+        self.cache = worker.cache
+        self.capacity = settings.cached_profiles
+        self.rules = rules
+        self.settings = settings
+        self.watermark = watermark
+        self.emitted_at = moment(worker.now())
+        self.outputs: list[Output] = []
+        self.counts: dict[str, int] = {}
+
+    def count(self, name: str) -> None:
+        self.counts[name] = self.counts.get(name, 0) + 1
+
+    def nobody(self, group: Group) -> tuple[None, int]:
+        """Records that name no customer."""
+        for arrival in group[2]:
+            self.count("received")
+            self.refuse(self.outputs, arrival, "intake", "no customer id in the record key or the declared field")
+            self.count("dead_lettered")
+        return None, NEVER
+
+    def customer(self, group: Group) -> tuple[bytes | None, int]:
+        """One customer's arrivals. An arrival that makes the core fail is left out, and the others are done again."""
+        customer, state, arrivals = group
+        failed: dict[int, str] = {}
+        while True:
+            attempt = _Attempt(self, customer)
+            try:
+                result = attempt.run(state, arrivals, failed)
+            except UnknownCodec as error:
+                failed = dict.fromkeys(range(len(arrivals)), str(error))
+                attempt = _Attempt(self, customer)
+                attempt.refuse_all(arrivals, failed)
+                result = (None, NEVER)
+            except Exception as error:  # noqa: BLE001  (whatever one customer's data does to the core, the others go on)
+                self.cache.pop(customer, None)
+                failed[attempt.position] = f"{type(error).__name__} in the core at {_place(error)}"
+                continue
+            self.outputs += attempt.outputs
+            for name in attempt.names:
+                self.count(name)
+            return result
+
+    def source(self, arrival: Arrival) -> dict[str, Any]:
+        return {
+            "topic": self.settings.events_topic,
+            "partition": arrival[2],
+            "offset": arrival[3],
+            "timestamp": moment(arrival[1]) if 0 <= arrival[1] < 253_402_300_800_000 else None,
+        }
+
+    def refuse(self, to: list[Output], arrival: Arrival, stage: str, reason: str, customer: str = "") -> None:
+        value, _, _, _, size, key = arrival
+        if key is None and customer:
+            key = customer.encode("utf-8", "surrogatepass")
+        to.append(outputs.dead_letter(key, value, size, self.source(arrival), stage, reason))
+
+
+class _Attempt:
+    """One go at a customer's arrivals: its outputs count only if all of it went well."""
+
+    def __init__(self, batch: _Batch, customer: str) -> None:
+        self.batch = batch
+        self.customer = customer
+        self.outputs: list[Output] = []
+        self.names: list[str] = []
+        self.position = 0
+
+    def run(self, state: bytes | None, arrivals: list[Arrival], failed: dict[int, str]) -> tuple[bytes | None, int]:
+        batch, customer = self.batch, self.customer
+        profile = self.profile(state)
+        rules, watermark = batch.rules, batch.watermark
+        sequence, next_timer, changed_at = (profile.sequence if profile else 0), NEVER, 0
+        expired = False
+        for position, arrival in enumerate(arrivals):
+            self.position = position
+            if position in failed:
+                self.refuse_failed(arrival, failed[position])
+                if profile is not None and arrival[2] == TIMER_PARTITION:
+                    next_timer = forget_due(profile, arrival[1])
+                continue
+            value, moment_, partition, offset, size, _ = arrival
+            if partition == TIMER_PARTITION:
+                had = profile is not None
+                profile, decision = step(profile, rules, Timer(moment_), watermark, None, customer)
+                expired = expired or (had and profile is None)
+            else:
+                self.names.append("received")
+                if value is None or size > len(value):
+                    self.refuse_raw(arrival)
+                    continue
+                try:
+                    event = decode_event(value, customer, moment_, partition, offset)
+                except InvalidRecord as error:
+                    self.names.append("dead_lettered")
+                    batch.refuse(self.outputs, arrival, "intake", str(error), customer)
+                    continue
+                profile, decision = step(profile, rules, event, watermark)
+                self.names.append(decision.outcome)
+                if decision.outcome == "quarantined":
+                    batch.refuse(self.outputs, arrival, "quarantine", decision.reason, customer)
+                elif decision.outcome == "late":
+                    source = batch.source(arrival)
+                    self.outputs.append(outputs.late_event(event, value, decision.late_by, source))
+            next_timer = decision.next_timer
+            for transition in decision.transitions:
+                self.outputs.append(outputs.segment_change(transition, batch.settings.source, batch.emitted_at))
+                self.names.append(transition.kind)
+                changed_at = transition.effective_at
+        if changed_at or (expired and sequence):
+            self.outputs.append(outputs.customer_segments(customer, profile, changed_at))
+        return self.keep(state, profile, next_timer)
+
+    def profile(self, state: bytes | None) -> Profile | None:
+        """The decoded state, from the cache where that holds the same bytes."""
+        if state is None:
+            return None
+        known = self.batch.cache.pop(self.customer, None)
+        if known is not None and known[0] == state:
+            return known[1]
+        return decode_profile(state)
+
+    def keep(self, state: bytes | None, profile: Profile | None, next_timer: int) -> tuple[bytes | None, int]:
+        if profile is None:
+            return (None if state is None else b""), NEVER
+        data = encode_profile(profile)
+        cache = self.batch.cache
+        if len(cache) >= self.batch.capacity:
+            del cache[next(iter(cache))]
+        cache[self.customer] = (data, profile)
+        return (None if data == state else data), next_timer
+
+    def refuse_raw(self, arrival: Arrival) -> None:
+        """A record that is no event at all: empty, or too long to be looked at."""
+        self.names.append("dead_lettered")
+        reason = "the record has no value" if arrival[0] is None else f"longer than allowed: {arrival[4]} bytes"
+        self.batch.refuse(self.outputs, arrival, "intake", reason, self.customer)
+
+    def refuse_failed(self, arrival: Arrival, reason: str) -> None:
+        if arrival[2] == TIMER_PARTITION:
+            self.names.append("failed_timers")
+        else:
+            self.names += ("received", "dead_lettered")
+        self.batch.refuse(self.outputs, arrival, "step", reason, self.customer)
+
+    def refuse_all(self, arrivals: list[Arrival], failed: dict[int, str]) -> None:
+        for position, arrival in enumerate(arrivals):
+            self.refuse_failed(arrival, failed[position])
+
+
+def _place(error: BaseException) -> str:
+    """File and line in which an exception arose: its message might quote personal data, so that is left out."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return "an unknown place"
+    return f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"
+
+
+_length = struct.Struct(">I")
+
+
+def serve(source: BinaryIO, sink: BinaryIO, worker: Worker) -> None:
+    """Answer frames until the operator closes its end."""
+    while True:
+        header = source.read(4)
+        if len(header) < 4:
+            return
+        (length,) = _length.unpack(header)
+        frame = source.read(length)
+        if len(frame) < length:
+            return
+        answer = worker.answer(frame)
+        sink.write(_length.pack(len(answer)))
+        sink.write(answer)
+        sink.flush()
+
+
+def main() -> None:
+    """Serve on the standard streams, after moving the pipe out of the reach of stray prints."""
+    pipe = os.fdopen(os.dup(1), "wb", buffering=1 << 18)
+    os.dup2(2, 1)
+    source = os.fdopen(os.dup(0), "rb", buffering=1 << 18)
+    os.close(0)
+    # Profiles and events hold no cycles, so the collector would only walk them in vain; it runs at rule changes.
+    gc.disable()
+    serve(source, pipe, Worker(lambda: time.time_ns() // 1_000_000))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,483 @@
+"""Conditions as compiled functions: truth now, and the next moment at which that may change by itself.
+
+`evaluate(profile, clock) -> (truth, flip)`: until `flip` the truth stays as it is unless an event comes. For
+a combination the flip may be a moment at which nothing changes after all, never later than one at which something does.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from profiles.profile import NEVER, Profile
+from profiles.values import MICROS
+from rules.definition import Operator, Test
+from rules.duration import format_duration
+from rules.predicates import compare
+
+Evaluate = Callable[[Profile, int], tuple[bool, int]]
+Evidence = dict[str, Any]
+
+_YES = (True, NEVER)
+_NO = (False, NEVER)
+
+
+class Compiled:
+    """A condition ready to run. `text` is how it reads; `slots` and `traits` are what it depends on."""
+
+    __slots__ = ("evaluate", "measure", "parts", "slots", "text", "threshold", "traits")
+
+    def __init__(
+        self,
+        text: str,
+        evaluate: Evaluate,
+        *,
+        slots: frozenset[int] = frozenset(),
+        traits: frozenset[str] = frozenset(),
+        measure: Callable[[Profile, int], Any] | None = None,
+        threshold: Any = None,
+        parts: tuple[Compiled, ...] = (),
+    ) -> None:
+        self.text = text
+        self.evaluate = evaluate
+        self.measure = measure
+        self.threshold = threshold
+        self.parts = parts
+        self.slots = slots.union(*(part.slots for part in parts))
+        self.traits = traits.union(*(part.traits for part in parts))
+
+    def evidence(self, profile: Profile, clock: int) -> list[Evidence]:
+        """Each leaf that decides, with its actual value and its threshold, in the order of the rule."""
+        truth = self.evaluate(profile, clock)[0]
+        if self.measure is not None:
+            return [
+                {
+                    "condition": self.text,
+                    "holds": truth,
+                    "actual": self.measure(profile, clock),
+                    "threshold": self.threshold,
+                }
+            ]
+        found: list[Evidence] = []
+        for part in self.parts:
+            found += part.evidence(profile, clock)
+        return found
+
+
+# --- comparisons of a count ---------------------------------------------------------------------------------------
+
+
+def count_bounds(tests: tuple[Test, ...]) -> tuple[int, int | None]:
+    """The smallest and the largest count (None: no limit) that satisfy the tests; smallest > largest if none does."""
+    low, high = 0, NEVER
+    for test in tests:
+        operator, operand = test.operator, test.operand
+        if operator is Operator.BETWEEN:
+            low, high = max(low, operand[0]), min(high, operand[1])  # type: ignore[index,call-overload]
+            continue
+        bound = int(operand)  # type: ignore[arg-type]
+        if operator in (Operator.GTE, Operator.EQ):
+            low = max(low, bound)
+        if operator in (Operator.LTE, Operator.EQ):
+            high = min(high, bound)
+        if operator is Operator.GT:
+            low = max(low, bound + 1)
+        if operator is Operator.LT:
+            high = min(high, bound - 1)
+    return low, None if high == NEVER else high
+
+
+def _count_truth(times: list[int], clock: int, window: int, low: int, high: int | None) -> tuple[bool, int]:
+    """Whether the number of `times` in the window lies in [low, high], and when it may stop or begin to by itself."""
+    if window == NEVER:
+        count = len(times)
+        return (_YES if low <= count and (high is None or count <= high) else _NO)
+    count = len(times) - bisect_right(times, clock - window)
+    if count < low:
+        return _NO
+    if high is not None and count > high:
+        # It falls to `high` when the newest but `high` leaves.
+        return False, times[-high - 1] + window
+    return True, (times[-low] + window if low else NEVER)
+
+
+def _in_window(times: list[int], clock: int, window: int) -> int:
+    return len(times) if window == NEVER else len(times) - bisect_right(times, clock - window)
+
+
+def counted(text: str, key: int, window: int, low: int, high: int | None, threshold: Any) -> Compiled:
+    """So many events within the window (`Times` or, beyond bounds, its newest)."""
+
+    def at_least(profile: Profile, clock: int) -> tuple[bool, int]:
+        times = profile.slots.get(key)
+        if times is None or len(times) < low:
+            return _NO
+        until = times[-low] + window
+        return (True, until) if until > clock else _NO
+
+    def ever(profile: Profile, clock: int) -> tuple[bool, int]:
+        times = profile.slots.get(key)
+        return _YES if times is not None and len(times) >= low else _NO
+
+    def between(profile: Profile, clock: int) -> tuple[bool, int]:
+        return _count_truth(profile.slots.get(key, []), clock, window, low, high)
+
+    if high is not None or low == 0:
+        evaluate: Evaluate = between
+    else:
+        evaluate = ever if window == NEVER else at_least
+    return Compiled(
+        text,
+        evaluate,
+        slots=frozenset((key,)),
+        measure=lambda profile, clock: _in_window(profile.slots.get(key, []), clock, window),
+        threshold=threshold,
+    )
+
+
+def absent(text: str, key: int, window: int) -> Compiled:
+    """No event in the window, for a customer who has been seen."""
+
+    def evaluate(profile: Profile, clock: int) -> tuple[bool, int]:
+        times = profile.slots.get(key)
+        if not times:
+            return _YES
+        if window == NEVER:
+            return _NO
+        until = times[-1] + window
+        return (False, until) if until > clock else _YES
+
+    def last(profile: Profile, clock: int) -> str | None:
+        times = profile.slots.get(key)
+        return moment(times[-1]) if times else None
+
+    threshold = f"none within {format_duration(window)}" if window != NEVER else "never"
+    return Compiled(text, evaluate, slots=frozenset((key,)), measure=last, threshold=threshold)
+
+
+# --- the same property value ------------------------------------------------------------------------------------
+
+
+def per_value(
+    text: str, key: int, without_key: int | None, window: int, low: int, high: int | None, threshold: Any
+) -> Compiled:
+    """Some property value whose own events satisfy the bounds, and that has no `without` event in the window."""
+    low = max(low, 1)
+
+    def of_value(profile: Profile, clock: int, value: str, times: list[int]) -> tuple[bool, int]:
+        truth, flip = _count_truth(times, clock, window, low, high)
+        if without_key is None:
+            return truth, flip
+        blocked = profile.slots.get(without_key, {}).get(value)
+        if not blocked:
+            return truth, flip
+        if window == NEVER:
+            return _NO
+        free = blocked[-1] + window
+        if free <= clock:
+            return truth, flip
+        # Until the blocking event leaves the window nothing holds; look again then, if anything is left by then.
+        return (False, free) if times[-1] + window > free else _NO
+
+    def evaluate(profile: Profile, clock: int) -> tuple[bool, int]:
+        state = profile.slots.get(key)
+        if state is None:
+            return _NO
+        earliest = NEVER
+        for value in reversed(state):
+            times = state[value]
+            if len(times) < low:
+                continue
+            truth, flip = of_value(profile, clock, value, times)
+            if truth:
+                # One is enough, and the one seen last most often holds longest; at its end the others are looked at.
+                return True, flip
+            if flip < earliest:
+                earliest = flip
+        return False, earliest
+
+    def values(profile: Profile, clock: int) -> list[dict[str, Any]]:
+        found = [
+            {"value": value, "count": _in_window(times, clock, window)}
+            for value, times in profile.slots.get(key, {}).items()
+            if of_value(profile, clock, value, times)[0]
+        ]
+        return sorted(found, key=lambda one: (-one["count"], one["value"]))[:3]
+
+    keys = frozenset((key,) if without_key is None else (key, without_key))
+    return Compiled(text, evaluate, slots=keys, measure=values, threshold=threshold)
+
+
+# --- silence ------------------------------------------------------------------------------------------------------
+
+
+def returned(text: str, key: int, window: int, low: int, high: int | None, threshold: Any) -> Compiled:
+    """So many events in the window that came after a silence (`Returns`)."""
+
+    def times(profile: Profile) -> list[int]:
+        state = profile.slots.get(key)
+        return state[3::2] if state else []
+
+    return Compiled(
+        text,
+        lambda profile, clock: _count_truth(times(profile), clock, window, low, high),
+        slots=frozenset((key,)),
+        measure=lambda profile, clock: _in_window(times(profile), clock, window),
+        threshold=threshold,
+    )
+
+
+def since(text: str, key: int, first: bool, tests: tuple[Test, ...], threshold: Any) -> Compiled:
+    """How long ago the last (first) event was, in milliseconds, compared. False if it never was."""
+    bounds = [_time_bounds(test) for test in tests]
+
+    def at(profile: Profile) -> int | None:
+        state = profile.slots.get(key)
+        if not state:
+            return None
+        return state if first else state[-1]  # type: ignore[no-any-return]
+
+    def evaluate(profile: Profile, clock: int) -> tuple[bool, int]:
+        start = at(profile)
+        if start is None:
+            return _NO
+        passed = clock - start
+        truth, flip = True, NEVER
+        for low, high in bounds:
+            truth = truth and low <= passed <= high
+            if passed < low:
+                flip = min(flip, start + low)
+            elif passed <= high < NEVER:
+                flip = min(flip, start + high + 1)
+        return truth, flip
+
+    def ago(profile: Profile, clock: int) -> str | None:
+        start = at(profile)
+        return None if start is None else format_duration(clock - start)
+
+    return Compiled(text, evaluate, slots=frozenset((key,)), measure=ago, threshold=threshold)
+
+
+def _time_bounds(test: Test) -> tuple[int, int]:
+    operator, operand = test.operator, test.operand
+    if operator is Operator.BETWEEN:
+        return operand[0], operand[1]  # type: ignore[index,return-value]
+    bound = int(operand)  # type: ignore[arg-type]
+    return {
+        Operator.GTE: (bound, NEVER),
+        Operator.GT: (bound + 1, NEVER),
+        Operator.LTE: (0, bound),
+        Operator.LT: (0, bound - 1),
+        Operator.EQ: (bound, bound),
+    }[operator]
+
+
+def silent_after(text: str, key: int, silence: int) -> Compiled:
+    """The start of a sequence happened and nothing cancelled it for `silence` (`Anchors`)."""
+
+    def evaluate(profile: Profile, clock: int) -> tuple[bool, int]:
+        state = profile.slots.get(key)
+        if state is None or len(state) < 2:
+            return _NO
+        completes = state[1] + silence
+        return _YES if completes <= clock else (False, completes)
+
+    def completed(profile: Profile, clock: int) -> str | None:
+        last = completions(profile, clock, key, silence)[0]
+        return moment(last) if last else None
+
+    threshold = f"silence of {format_duration(silence)}"
+    return Compiled(text, evaluate, slots=frozenset((key,)), measure=completed, threshold=threshold)
+
+
+def completions(profile: Profile, clock: int, key: int, silence: int) -> tuple[int, int]:
+    """The newest completion at or before the clock (0: none), and the next one after it (NEVER: none pending)."""
+    state = profile.slots.get(key)
+    if state is None:
+        return 0, NEVER
+    at = bisect_right(state, clock - silence, 1)
+    return (state[at - 1] + silence if at > 1 else 0), (state[at] + silence if at < len(state) else NEVER)
+
+
+# --- numbers ------------------------------------------------------------------------------------------------------
+
+
+def aggregated(text: str, fn: str, key: int, window: int, tests: tuple[Test, ...], threshold: Any) -> Compiled:
+    """A number over `Contributions` (a window) or `Total` (ever), compared exactly in millionths."""
+    compares = [_exactly(test) for test in tests]
+
+    def number(profile: Profile, clock: int) -> tuple[int | None, int, int]:
+        """Numerator, denominator, and when the oldest contribution leaves."""
+        state = profile.slots.get(key)
+        if state is None or (window != NEVER and not state[0]):
+            return (0 if fn == "sum" else None), 1, NEVER
+        if window == NEVER:
+            return state[0], (state[1] if fn == "mean" else 1), NEVER
+        times, numbers, counts = state
+        start = bisect_right(times, clock - window)
+        if start == len(times):
+            return (0 if fn == "sum" else None), 1, NEVER
+        leaves = times[start] + window
+        if start:
+            numbers, counts = numbers[start:], counts[start:]
+        if fn == "min":
+            return min(numbers), 1, leaves
+        if fn == "max":
+            return max(numbers), 1, leaves
+        return sum(numbers), (sum(counts) if fn == "mean" else 1), leaves
+
+    def evaluate(profile: Profile, clock: int) -> tuple[bool, int]:
+        value, count, leaves = number(profile, clock)
+        if value is None:
+            return _NO
+        return all(holds(value, count) for holds in compares), leaves
+
+    def measured(profile: Profile, clock: int) -> float | None:
+        value, count, _ = number(profile, clock)
+        return None if value is None else value / (count * MICROS)
+
+    return Compiled(text, evaluate, slots=frozenset((key,)), measure=measured, threshold=threshold)
+
+
+def _exactly(test: Test) -> Callable[[int, int], bool]:
+    """Compare `numerator / denominator` with the operand without dividing: exact, also for a mean."""
+
+    def scaled(bound: Any) -> int:
+        return round(bound * MICROS)
+
+    operator, operand = test.operator, test.operand
+    if operator is Operator.BETWEEN:
+        low, high = (scaled(bound) for bound in operand)  # type: ignore[union-attr]
+        return lambda value, count: low * count <= value <= high * count
+    bound = scaled(operand)
+    return {
+        Operator.GTE: lambda value, count: value >= bound * count,
+        Operator.GT: lambda value, count: value > bound * count,
+        Operator.LTE: lambda value, count: value <= bound * count,
+        Operator.LT: lambda value, count: value < bound * count,
+        Operator.EQ: lambda value, count: value == bound * count,
+        Operator.NE: lambda value, count: value != bound * count,
+    }[operator]
+
+
+def distinct(text: str, key: int, window: int, low: int, high: int | None, threshold: Any) -> Compiled:
+    """So many different values within the window (`Keyed` with one time a value)."""
+
+    def lasts(profile: Profile) -> list[int]:
+        return sorted(times[-1] for times in profile.slots.get(key, {}).values())
+
+    return Compiled(
+        text,
+        lambda profile, clock: _count_truth(lasts(profile), clock, window, low, high),
+        slots=frozenset((key,)),
+        measure=lambda profile, clock: _in_window(lasts(profile), clock, window),
+        threshold=threshold,
+    )
+
+
+# --- traits -------------------------------------------------------------------------------------------------------
+
+
+def trait(text: str, name: str, test: Test) -> Compiled:
+    """A comparison of what is known of the customer."""
+    holds = compare(test.operator, test.operand)
+
+    def value(profile: Profile) -> Any:
+        written = profile.traits.get(name)
+        return written[0] if written else None
+
+    if test.operator is Operator.EXISTS:
+
+        def evaluate(profile: Profile, clock: int) -> tuple[bool, int]:
+            return _YES if holds(value(profile)) else _NO
+
+    else:
+
+        def evaluate(profile: Profile, clock: int) -> tuple[bool, int]:
+            known = value(profile)
+            return _YES if known is not None and holds(known) else _NO
+
+    return Compiled(
+        text,
+        evaluate,
+        traits=frozenset((name,)),
+        measure=lambda profile, clock: value(profile),
+        threshold={test.operator.value: test.operand},
+    )
+
+
+# --- combinations -------------------------------------------------------------------------------------------------
+
+
+def all_of(text: str, parts: tuple[Compiled, ...]) -> Compiled:
+    """Every part. While false it stays so at least until the last of the false parts may turn."""
+    evaluates = [part.evaluate for part in parts]
+
+    def evaluate(profile: Profile, clock: int) -> tuple[bool, int]:
+        holds, fails = NEVER, -1
+        for one in evaluates:
+            truth, flip = one(profile, clock)
+            if truth:
+                if flip < holds:
+                    holds = flip
+            elif flip == NEVER:
+                return _NO
+            elif flip > fails:
+                fails = flip
+        return (True, holds) if fails < 0 else (False, fails)
+
+    return Compiled(text, evaluate, parts=parts)
+
+
+def any_of(text: str, parts: tuple[Compiled, ...]) -> Compiled:
+    """At least one part. While true it stays so at least until the last of the true parts may turn."""
+    evaluates = [part.evaluate for part in parts]
+
+    def evaluate(profile: Profile, clock: int) -> tuple[bool, int]:
+        holds, fails = -1, NEVER
+        for one in evaluates:
+            truth, flip = one(profile, clock)
+            if not truth:
+                if flip < fails:
+                    fails = flip
+            elif flip == NEVER:
+                return _YES
+            elif flip > holds:
+                holds = flip
+        return (False, fails) if holds < 0 else (True, holds)
+
+    return Compiled(text, evaluate, parts=parts)
+
+
+def negation(text: str, part: Compiled) -> Compiled:
+    """Not the part."""
+    inner = part.evaluate
+
+    def evaluate(profile: Profile, clock: int) -> tuple[bool, int]:
+        truth, flip = inner(profile, clock)
+        return not truth, flip
+
+    return Compiled(text, evaluate, parts=(part,))
+
+
+def at_least(text: str, n: int, parts: tuple[Compiled, ...]) -> Compiled:
+    """At least `n` parts. The next flip of any part may decide."""
+    evaluates = [part.evaluate for part in parts]
+
+    def evaluate(profile: Profile, clock: int) -> tuple[bool, int]:
+        held, next_flip = 0, NEVER
+        for one in evaluates:
+            truth, flip = one(profile, clock)
+            held += truth
+            if flip < next_flip:
+                next_flip = flip
+        return held >= n, next_flip
+
+    return Compiled(text, evaluate, parts=parts)
+
+
+def moment(time: int) -> str:
+    """An epoch-millisecond time as ISO 8601 text in UTC."""
+    return datetime.fromtimestamp(time / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,321 @@
+"""From definitions to what runs: shared slots, an index by event name, and compiled conditions.
+
+The plan holds no customer's data and is never changed once made. Slots are shared by all conditions that count the same
+thing, and their keys depend only on what they count, so that a new rule set finds what an older one has kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, cast
+
+from profiles.profile import NEVER
+from rules import conditions, slots
+from rules.conditions import Compiled
+from rules.definition import (
+    ANY_EVENT,
+    Absent,
+    Aggregate,
+    All,
+    AnyOf,
+    AtLeast,
+    Condition,
+    EventRef,
+    Happened,
+    Not,
+    Operator,
+    Segment,
+    Sequence,
+    Since,
+    Test,
+    Trait,
+)
+from rules.duration import format_duration
+from rules.predicates import Predicate, compile_where
+
+_MERGE: dict[str, Callable[[int, int], int]] = {"min": min, "max": max}
+
+
+def _add(one: int, other: int) -> int:
+    return one + other
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What bounds a customer's state besides the rules. Durations in milliseconds."""
+
+    remembered_messages: int = 48
+    skew: int = 300_000
+    expiry: int = 730 * 86_400_000
+    traits: int = 64
+    trait_length: int = 256
+
+
+class Role(NamedTuple):
+    """An event that matches `predicate` (None: always) is counted by `add`, which matters to the segments in `mask`.
+
+    `add` and `retention` are the slot's. A tuple, as the step unpacks one for each role of each event.
+    """
+
+    predicate: Predicate | None
+    add: Callable[[slots.State, int, Any, int], bool]
+    retention: int
+    mask: int
+
+
+class CompiledSegment:
+    """A segment ready to run. `bit` is its place in masks; `sequences` are those whose completions make it rise anew."""
+
+    __slots__ = ("after", "bit", "condition", "latched", "name", "sequences", "version")
+
+    def __init__(self, definition: Segment, condition: Compiled, bit: int, sequences: tuple[tuple[int, int], ...]) -> None:
+        self.name = definition.name
+        self.version = definition.version
+        self.condition = condition
+        self.bit = bit
+        self.latched = definition.exit is not None
+        self.after = NEVER if definition.exit is None or definition.exit.after is None else definition.exit.after
+        self.sequences = sequences if self.latched else ()
+
+
+@dataclass
+class Dispatch:
+    """What one event name can touch: roles that count it, and segments that it makes customers leave."""
+
+    roles: tuple[Role, ...] = ()
+    exits: tuple[tuple[Predicate | None, int], ...] = ()
+
+
+@dataclass
+class Plan:
+    """A compiled rule set. `by_event` has an entry for every event name that some condition names; others use `other`."""
+
+    segments: tuple[CompiledSegment, ...]
+    by_event: dict[str, Dispatch]
+    other: Dispatch
+    by_trait: dict[str, int]
+    slots: dict[int, slots.Slot]
+    limits: Limits = field(default_factory=Limits)
+    _of_mask: dict[int, tuple[CompiledSegment, ...]] = field(default_factory=dict)
+
+    @property
+    def every(self) -> int:
+        """The mask of all segments."""
+        return (1 << len(self.segments)) - 1
+
+    def of_mask(self, mask: int) -> tuple[CompiledSegment, ...]:
+        """The segments in a mask, in order of evaluation. Remembered, as the same few masks come again and again."""
+        found = self._of_mask.get(mask)
+        if found is None:
+            found = tuple(segment for segment in self.segments if mask >> segment.bit & 1)
+            if len(self._of_mask) < 10_000:
+                self._of_mask[mask] = found
+        return found
+
+
+def compile_plan(segments: Iterable[Segment], limits: Limits | None = None) -> Plan:
+    """The plan of these segments, evaluated in order of their names."""
+    return _Compiler(limits or Limits()).compile(sorted(segments, key=lambda segment: segment.name))
+
+
+def slot_key(*what: Any) -> int:
+    """A 32-bit key that depends on what is counted and on nothing else."""
+    return int.from_bytes(hashlib.blake2b(repr(what).encode(), digest_size=4).digest())
+
+
+class _Compiler:
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.slots: dict[tuple[str, int], slots.Slot] = {}
+        self.meanings: dict[int, tuple[Any, ...]] = {}
+        self.roles: dict[tuple[str, int], tuple[EventRef, slots.Slot]] = {}
+
+    def compile(self, definitions: list[Segment]) -> Plan:
+        compiled = []
+        for bit, definition in enumerate(definitions):
+            condition = self.condition(definition.when)
+            sequences = tuple(self.rising(definition.when))
+            compiled.append(CompiledSegment(definition, condition, bit, sequences))
+        names = {ref.event for ref, _ in self.roles.values()}
+        names.update(ref.event for one in definitions if one.exit for ref in one.exit.on)
+        # A canceller comes before the start of the same sequence: an event that is both ends the waiting first.
+        ordered = sorted(self.roles.values(), key=lambda pair: not isinstance(pair[1], slots.Cancel))
+        roles = [(ref, self.role(ref, slot, compiled)) for ref, slot in ordered]
+        exits = [
+            (ref, compile_where(ref.where), bit)
+            for bit, one in enumerate(definitions)
+            if one.exit
+            for ref in one.exit.on
+        ]
+
+        def dispatch(name: str) -> Dispatch:
+            return Dispatch(
+                tuple(role for ref, role in roles if ref.event in (name, ANY_EVENT)),
+                tuple((where, 1 << bit) for ref, where, bit in exits if ref.event in (name, ANY_EVENT)),
+            )
+
+        by_trait: dict[str, int] = {}
+        for segment in compiled:
+            for name in segment.condition.traits:
+                by_trait[name] = by_trait.get(name, 0) | 1 << segment.bit
+        return Plan(
+            tuple(compiled),
+            {name: dispatch(name) for name in sorted(names - {ANY_EVENT})},
+            dispatch(ANY_EVENT),
+            by_trait,
+            {slot.key: slot for slot in self.slots.values()},
+            self.limits,
+        )
+
+    def role(self, ref: EventRef, slot: slots.Slot, compiled: list[CompiledSegment]) -> Role:
+        mask = sum(1 << segment.bit for segment in compiled if slot.key in segment.condition.slots)
+        return Role(compile_where(ref.where), slot.add, slot.retention, mask)
+
+    def slot(self, kind: str, ref: EventRef, what: tuple[Any, ...], make: Callable[[int], slots.Slot]) -> slots.Slot:
+        """The slot of this kind for these events; made at first use, then shared."""
+        meaning = (kind, ref.event, sorted(map(repr, ref.where)), *what)
+        key = slot_key(*meaning)
+        if self.meanings.setdefault(key, meaning) != meaning:
+            raise ValueError(f"two conditions fell on one slot key, {key}: reword one of {meaning}, {self.meanings[key]}")
+        slot = self.slots.setdefault(("slot", key), make(key))
+        self.roles.setdefault((f"{ref.event} {sorted(map(repr, ref.where))}", key), (ref, slot))
+        return slot
+
+    def times(self, ref: EventRef, window: int, keep: int) -> int:
+        slot = cast(slots.Times, self.slot("times", ref, (), lambda key: slots.Times(key, window, keep)))
+        slot.keep = max(slot.keep, keep)
+        slot.retention = max(slot.retention, window)
+        return slot.key
+
+    def keyed(self, ref: EventRef, path: str, window: int, keep: int, keys: int) -> int:
+        make = lambda key: slots.Keyed(key, window, path, keep, keys)  # noqa: E731
+        slot = cast(slots.Keyed, self.slot("keyed", ref, (path,), make))
+        slot.keep = max(slot.keep, keep)
+        slot.keys = max(slot.keys, keys)
+        slot.retention = max(slot.retention, window)
+        return slot.key
+
+    def condition(self, one: Condition) -> Compiled:
+        match one:
+            case Happened():
+                return self.happened(one)
+            case Absent():
+                window = _window(one.within)
+                return conditions.absent(f"no {reads(one.ref)}", self.times(one.ref, window, 1), window)
+            case Since():
+                first = one.occurrence == "first"
+                if first:
+                    key = self.slot("first", one.ref, (), lambda key: slots.First(key, NEVER)).key
+                else:
+                    key = self.times(one.ref, NEVER, 1)
+                text = f"time since the {one.occurrence} {reads(one.ref)}"
+                return conditions.since(text, key, first, one.tests, _threshold(one.tests, durations=True))
+            case Aggregate():
+                return self.aggregate(one)
+            case Trait():
+                parts = tuple(
+                    conditions.trait(f"trait {test.path} {test.operator.value} {test.operand}", test.path, test)
+                    for test in one.tests
+                )
+                return parts[0] if len(parts) == 1 else conditions.all_of("traits", parts)
+            case Sequence():
+                key = self.sequence(one)
+                text = f"{reads(one.start)}, then no {' or '.join(map(reads, one.unless))}"
+                return conditions.silent_after(text, key, one.silence)
+            case Not():
+                return conditions.negation("not", self.condition(one.of))
+            case All():
+                return conditions.all_of("all", tuple(map(self.condition, one.of)))
+            case AnyOf():
+                return conditions.any_of("any", tuple(map(self.condition, one.of)))
+            case AtLeast():
+                return conditions.at_least(f"at least {one.n}", one.n, tuple(map(self.condition, one.of)))
+
+    def happened(self, one: Happened) -> Compiled:
+        window = _window(one.within)
+        low, high = conditions.count_bounds(one.counts)
+        keep = max(low, 1 if high is None else high + 1)
+        threshold = _threshold(one.counts)
+        text = reads(one.ref) + (f" within {format_duration(window)}" if window != NEVER else "")
+        if one.after_silence is not None:
+            silence = one.after_silence
+            retention = NEVER if window == NEVER else window + silence
+            make = lambda key: slots.Returns(key, retention, silence, keep)  # noqa: E731
+            slot = cast(slots.Returns, self.slot("returns", one.ref, (silence, window), make))
+            slot.keep = max(slot.keep, keep)
+            text = f"{text} after a silence of {format_duration(silence)}"
+            return conditions.returned(text, slot.key, window, low, high, threshold)
+        if one.per is None:
+            return conditions.counted(text, self.times(one.ref, window, keep), window, low, high, threshold)
+        key = self.keyed(one.ref, one.per, window, keep, slots.KEYS)
+        without = None
+        text = f"{text}, the same {one.per}"
+        if one.without is not None:
+            without = self.keyed(one.without, one.without_per or one.per, window, 1, slots.KEYS)
+            text = f"{text}, without {reads(one.without)}"
+        return conditions.per_value(text, key, without, window, low, high, threshold)
+
+    def aggregate(self, one: Aggregate) -> Compiled:
+        window = _window(one.within)
+        text = f"{one.fn} of {one.of} over {reads(one.ref)}"
+        if window != NEVER:
+            text = f"{text} within {format_duration(window)}"
+        if one.fn == "distinct":
+            low, high = conditions.count_bounds(one.tests)
+            keys = max(low, 1 if high is None else high + 1)
+            make = lambda key: slots.Keyed(key, window, one.of, 1, keys)  # noqa: E731
+            slot = cast(slots.Keyed, self.slot("distinct", one.ref, (one.of,), make))
+            slot.keys = max(slot.keys, keys)
+            slot.retention = max(slot.retention, window)
+            return conditions.distinct(text, slot.key, window, low, high, _threshold(one.tests))
+        kind = "sum" if one.fn == "mean" else one.fn
+        merge = _MERGE.get(kind, _add)
+        if window == NEVER:
+            key = self.slot(f"total {kind}", one.ref, (one.of,), lambda key: slots.Total(key, one.of, merge)).key
+        else:
+            make_window = lambda key: slots.Contributions(key, window, one.of, merge)  # noqa: E731
+            key = self.slot(f"numbers {kind}", one.ref, (one.of, window), make_window).key
+        return conditions.aggregated(text, one.fn, key, window, one.tests, _threshold(one.tests))
+
+    def sequence(self, one: Sequence) -> int:
+        what = (one.silence, tuple(map(repr, one.unless)))
+        anchors = self.slot("sequence", one.start, what, lambda key: slots.Anchors(key, one.silence))
+        for ref in one.unless:
+            name = f"cancel {ref.event} {sorted(map(repr, ref.where))}"
+            self.roles.setdefault((name, anchors.key), (ref, slots.Cancel(anchors.key, one.silence)))
+        return anchors.key
+
+    def rising(self, one: Condition) -> Iterable[tuple[int, int]]:
+        """The sequences (slot key, silence) whose completions count as rises: all but those beneath `not`."""
+        if isinstance(one, Sequence):
+            yield self.sequence(one), one.silence
+        elif isinstance(one, All | AnyOf | AtLeast):
+            for part in one.of:
+                yield from self.rising(part)
+
+
+def _window(within: int | None) -> int:
+    return NEVER if within is None else within
+
+
+def reads(ref: EventRef) -> str:
+    """An event reference as evidence names it."""
+    name = "any event" if ref.event == ANY_EVENT else ref.event
+    if not ref.where:
+        return name
+    return f"{name} ({', '.join(f'{test.path} {test.operator.value} {_plain(test.operand)}' for test in ref.where)})"
+
+
+def _plain(operand: Any) -> Any:
+    return list(operand) if isinstance(operand, tuple) else operand
+
+
+def _threshold(tests: tuple[Test, ...], durations: bool = False) -> dict[str, Any]:
+    def shown(operand: Any) -> Any:
+        if isinstance(operand, tuple):
+            return [shown(one) for one in operand]
+        return format_duration(operand) if durations else operand
+
+    return {test.operator.value: shown(test.operand) for test in tests if test.operator is not Operator.EXISTS}

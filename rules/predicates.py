@@ -1,0 +1,128 @@
+"""Comparisons as functions. A missing value or one of another type satisfies nothing (but `exists: false`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from profiles.values import each_reader, reader
+from rules.definition import Operand, Operator, Test
+
+Predicate = Callable[[Any], bool]
+
+_TEXT = {
+    Operator.CONTAINS: str.__contains__,
+    Operator.STARTS_WITH: str.startswith,
+    Operator.ENDS_WITH: str.endswith,
+}
+
+
+def _number(value: object) -> bool:
+    kind = type(value)
+    return kind is int or kind is float
+
+
+def _comparable(value: object, operand: object) -> bool:
+    """Numbers compare with numbers, texts with texts, booleans with booleans."""
+    return type(value) is type(operand) or (_number(value) and _number(operand))
+
+
+def equals(operand: object) -> Predicate:
+    """Equal in kind and value: `1` equals `1.0`, but neither `true` nor `"1"`."""
+    if type(operand) is str:
+        return lambda value: value == operand  # a str equals nothing but a str
+    if type(operand) is bool:
+        return lambda value: value is operand
+    return lambda value: _number(value) and value == operand
+
+
+def compare(operator: Operator, operand: Operand) -> Predicate:
+    """A function from one present value to whether it satisfies `operator operand`."""
+    if operator is Operator.EXISTS:
+        return lambda value: (value is not None) is operand
+    if operator is Operator.EQ:
+        return equals(operand)
+    if operator is Operator.NE:
+        same = equals(operand)
+        return lambda value: value is not None and not same(value)
+    if operator in (Operator.IN, Operator.NOT_IN):
+        tests = [equals(one) for one in operand]  # type: ignore[union-attr]
+        if all(type(one) is str for one in operand):  # type: ignore[union-attr]
+            known = frozenset(operand)  # type: ignore[arg-type]
+            among: Predicate = lambda value: type(value) is str and value in known  # noqa: E731
+        else:
+            among = lambda value: any(test(value) for test in tests)  # noqa: E731
+        if operator is Operator.IN:
+            return among
+        return lambda value: value is not None and not among(value)
+    if operator in _TEXT:
+        holds = _TEXT[operator]
+        return lambda value: type(value) is str and holds(value, operand)  # type: ignore[arg-type]
+    return _ordered(operator, operand)
+
+
+def _ordered(operator: Operator, operand: Operand) -> Predicate:
+    if operator is Operator.BETWEEN:
+        low, high = operand  # type: ignore[misc]
+        return lambda value: _comparable(value, low) and low <= value <= high
+    if operator is Operator.GT:
+        return lambda value: _comparable(value, operand) and value > operand
+    if operator is Operator.GTE:
+        return lambda value: _comparable(value, operand) and value >= operand
+    if operator is Operator.LT:
+        return lambda value: _comparable(value, operand) and value < operand
+    return lambda value: _comparable(value, operand) and value <= operand
+
+
+def compile_test(test: Test) -> Predicate:
+    """A function from an event to whether the test holds for it."""
+    holds = compare(test.operator, test.operand)
+    if "[]" in test.path:
+        each = each_reader(test.path)
+        if test.operator is Operator.EXISTS:
+            return lambda event: (next(each(event), None) is not None) is test.operand
+        return lambda event: any(holds(value) for value in each(event))
+    direct = _direct(test)
+    if direct is not None:
+        return direct
+    read = reader(test.path)
+    if test.operator is Operator.EXISTS:
+        return lambda event: holds(read(event))
+
+    def present(event: Any) -> bool:
+        value = read(event)
+        return value is not None and holds(value)
+
+    return present
+
+
+def _direct(test: Test) -> Predicate | None:
+    """The commonest tests (a property equal to a text or a flag, or at least a number) in one call instead of three."""
+    root, *parts = test.path.split(".")
+    operand = test.operand
+    if root != "properties" or len(parts) != 1:
+        return None
+    name = parts[0]
+    if test.operator is Operator.EQ and type(operand) is str:
+        return lambda event: event.properties.get(name) == operand
+    if test.operator is Operator.EQ and type(operand) is bool:
+        return lambda event: event.properties.get(name) is operand
+    if test.operator is Operator.GTE and _number(operand):
+
+        def at_least(event: Any) -> bool:
+            value = event.properties.get(name)
+            kind = type(value)
+            return (kind is int or kind is float) and value >= operand
+
+        return at_least
+    return None
+
+
+def compile_where(where: tuple[Test, ...]) -> Predicate | None:
+    """A function from an event to whether every test holds for it; None where there is nothing to test."""
+    if not where:
+        return None
+    tests = [compile_test(test) for test in where]
+    if len(tests) == 1:
+        return tests[0]
+    return lambda event: all(test(event) for test in tests)

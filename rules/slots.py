@@ -1,0 +1,317 @@
+"""Slots: the bounded accumulators that a profile keeps, one for each thing that conditions count.
+
+A slot object belongs to the plan and holds no customer's data: `add` changes the slot's state inside a profile's
+`slots` map. What a slot knows is a function of the events that it counted, not of the order in which they came (but for
+equal times), as long as it stays below its caps.
+
+A slot counts an event only if its time lies after `clock - retention`: for a window that changes nothing, since the event
+could not be in it any more.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right, insort
+from collections.abc import Callable
+from typing import Any
+
+from profiles.profile import NEVER
+from profiles.values import each_reader, identity, micros, reader
+
+CONTRIBUTIONS = 128
+"""Numbers kept one by one in a window; more are merged into panes of one percent of the window."""
+
+PANES = 100
+KEYS = 64
+"""Different property values remembered at a time by a `per` condition: those seen last."""
+
+ANCHORS = 32
+"""Starts of a sequence remembered at a time."""
+
+State = dict[int, Any]
+
+
+class Slot:
+    """Base of all slots. `key` finds the state in a profile; `retention` in milliseconds, NEVER for ever."""
+
+    __slots__ = ("key", "retention")
+
+    def __init__(self, key: int, retention: int) -> None:
+        self.key = key
+        self.retention = retention
+
+    def add(self, slots: State, time: int, event: Any, clock: int) -> bool:
+        """Count `event`, which happened at `time`, when the customer's clock stands at `clock` (>= time).
+
+        False if that changed nothing that a condition could see.
+        """
+        raise NotImplementedError(type(self).__name__)
+
+
+class Times(Slot):
+    """The newest `keep` event times, ascending: enough for any comparison of a count below `keep`."""
+
+    __slots__ = ("keep",)
+
+    def __init__(self, key: int, retention: int, keep: int) -> None:
+        super().__init__(key, retention)
+        self.keep = keep
+
+    def add(self, slots: State, time: int, event: Any, clock: int) -> bool:
+        times = slots.get(self.key)
+        if times is None:
+            slots[self.key] = [time]
+            return True
+        if time >= times[-1]:
+            times.append(time)
+        else:
+            insort(times, time)
+        if len(times) > self.keep:
+            del times[: len(times) - self.keep]
+        oldest = clock - self.retention
+        if times[0] <= oldest:
+            del times[: bisect_right(times, oldest)]
+        return True
+
+
+class First(Slot):
+    """The earliest event time."""
+
+    __slots__ = ()
+
+    def add(self, slots: State, time: int, event: Any, clock: int) -> bool:
+        first = slots.get(self.key)
+        if first is None or time < first:
+            slots[self.key] = time
+            return True
+        return False
+
+
+class Contributions(Slot):
+    """Numbers of a window with their times: `[times, numbers, counts]`, numbers in millionths, ascending in time.
+
+    Above the cap, neighbours within one pane are merged (`merge` says how) at the newest time among them, so that a pane
+    leaves the window as a whole, late by less than its length.
+    """
+
+    __slots__ = ("each", "merge", "pane")
+
+    def __init__(self, key: int, window: int, path: str, merge: Callable[[int, int], int]) -> None:
+        super().__init__(key, window)
+        self.each = each_reader(path)
+        self.merge = merge
+        self.pane = max(1, window // PANES)
+
+    def add(self, slots: State, time: int, event: Any, clock: int) -> bool:
+        state = slots.get(self.key)
+        for value in self.each(event):
+            number = micros(value)
+            if number is None:
+                continue
+            if state is None:
+                state = slots[self.key] = [[], [], []]
+            at = bisect_right(state[0], time)
+            state[0].insert(at, time)
+            state[1].insert(at, number)
+            state[2].insert(at, 1)
+        if state is None:
+            return False
+        self._trim(state, clock)
+        return True
+
+    def _trim(self, state: list[list[int]], clock: int) -> None:
+        gone = bisect_right(state[0], clock - self.retention)
+        if gone:
+            for column in state:
+                del column[:gone]
+        if len(state[0]) > CONTRIBUTIONS + PANES:
+            self._merge_panes(state)
+
+    def _merge_panes(self, state: list[list[int]]) -> None:
+        times, numbers, counts = state
+        single = len(times) - CONTRIBUTIONS // 2  # the newest stay exact
+        merged: list[list[int]] = [[], [], []]
+        for time, number, count in zip(times[:single], numbers, counts, strict=False):
+            if merged[0] and merged[0][-1] // self.pane == time // self.pane:
+                merged[0][-1] = time
+                merged[1][-1] = self.merge(merged[1][-1], number)
+                merged[2][-1] += count
+            else:
+                for column, value in zip(merged, (time, number, count), strict=True):
+                    column.append(value)
+        for index, column in enumerate(state):
+            column[:single] = merged[index]
+
+
+class Total(Slot):
+    """A number over all events ever: `[number, count]`, in millionths."""
+
+    __slots__ = ("each", "merge")
+
+    def __init__(self, key: int, path: str, merge: Callable[[int, int], int]) -> None:
+        super().__init__(key, NEVER)
+        self.each = each_reader(path)
+        self.merge = merge
+
+    def add(self, slots: State, time: int, event: Any, clock: int) -> bool:
+        for value in self.each(event):
+            number = micros(value)
+            if number is None:
+                continue
+            state = slots.get(self.key)
+            if state is None:
+                slots[self.key] = [number, 1]
+            else:
+                state[0] = self.merge(state[0], number)
+                state[1] += 1
+        return True
+
+
+class Keyed(Slot):
+    """Newest event times by property value: `{value: [times]}`, at most `keys` values (those seen last)."""
+
+    __slots__ = ("each", "keep", "keys", "single")
+
+    def __init__(self, key: int, retention: int, path: str, keep: int, keys: int = KEYS) -> None:
+        super().__init__(key, retention)
+        self.each = each_reader(path)
+        self.single = None if "[]" in path else reader(path)
+        self.keep = keep
+        self.keys = keys
+
+    def add(self, slots: State, time: int, event: Any, clock: int) -> bool:
+        if self.single is not None:
+            text = identity(self.single(event))
+            if text is None:
+                return False
+            self._add(slots, time, text, clock)
+            return True
+        # One event counts once for a value, however often the value stands in it (two lines of one order).
+        texts = dict.fromkeys(text for text in map(identity, self.each(event)) if text is not None)
+        for text in texts:
+            self._add(slots, time, text, clock)
+        return bool(texts)
+
+    def _add(self, slots: State, time: int, text: str, clock: int) -> None:
+        state = slots.get(self.key)
+        if state is None:
+            slots[self.key] = {text: [time]}
+            return
+        times = state.pop(text, None)
+        if times is None:
+            state[text] = [time]
+            if len(state) > self.keys or not len(state) % 16:
+                self._trim(state, clock)
+            return
+        state[text] = times  # the value seen last stands last: conditions look there first
+        insort(times, time)
+        if len(times) > self.keep:
+            del times[: len(times) - self.keep]
+
+    def _trim(self, state: dict[str, list[int]], clock: int) -> None:
+        oldest = clock - self.retention
+        for text in [text for text, times in state.items() if times[-1] <= oldest]:
+            del state[text]
+        while len(state) > self.keys:
+            # The oldest goes; equal times go by the value, so that the order of arrival does not matter.
+            del state[min(state, key=lambda text: (state[text][-1], text))]
+
+
+class Returns(Slot):
+    """Events that broke a silence: `[first, last, before, event, before, event, ...]`, the newest `keep` of them.
+
+    `before` is the event right before the silence: one that arrives late may fall into the silence and end it.
+    """
+
+    __slots__ = ("keep", "silence")
+
+    def __init__(self, key: int, retention: int, silence: int, keep: int) -> None:
+        super().__init__(key, retention)
+        self.silence = silence
+        self.keep = keep
+
+    def add(self, slots: State, time: int, event: Any, clock: int) -> bool:
+        state = slots.get(self.key)
+        if state is None:
+            slots[self.key] = [time, time]
+            return False
+        first, last, *found = state
+        if time >= last:
+            state[1] = time
+            if time - last >= self.silence:
+                found += (last, time)
+        elif time < first:
+            state[0] = time
+            if first - time >= self.silence:
+                found = [time, first, *found]
+        else:
+            found = self._split(found, time)
+        found = found[-2 * self.keep :]
+        if state[2:] == found:
+            return False
+        state[2:] = found
+        return True
+
+    def _split(self, found: list[int], time: int) -> list[int]:
+        for at in range(0, len(found), 2):
+            before, after = found[at], found[at + 1]
+            if before <= time < after:
+                pieces = [piece for piece in ((before, time), (time, after)) if piece[1] - piece[0] >= self.silence]
+                return [*found[:at], *(moment for piece in pieces for moment in piece), *found[at + 2 :]]
+        return found
+
+
+class Anchors(Slot):
+    """Starts of a sequence that nothing has cancelled: `[last cancelling time, start, start, ...]`, ascending."""
+
+    __slots__ = ("silence",)
+
+    def __init__(self, key: int, silence: int) -> None:
+        super().__init__(key, silence)
+        self.silence = silence
+
+    def add(self, slots: State, time: int, event: Any, clock: int) -> bool:
+        state = slots.get(self.key)
+        if state is None:
+            slots[self.key] = [0, time]
+            return True
+        if state[0] > time:  # cancelled already: the start is younger than `silence`, so the canceller was in time
+            return False
+        at = bisect_right(state, time, 1)
+        state.insert(at, time)
+        if len(state) > 3:
+            self._trim(state, clock)
+        return True
+
+    def _trim(self, state: list[int], clock: int) -> None:
+        # Completed starts that a late canceller can no longer reach are of interest only for the newest of them.
+        settled = bisect_right(state, clock - 2 * self.silence, 1)
+        if settled > 2:
+            del state[1 : settled - 1]
+        if len(state) > ANCHORS + 1:
+            del state[len(state) // 2]  # the first and the last decide when it completes next and was completed last
+
+
+class Cancel(Slot):
+    """The other role in a sequence: ends the wait of the starts within `silence` before it. Shares their state."""
+
+    __slots__ = ("silence",)
+
+    def __init__(self, key: int, silence: int) -> None:
+        super().__init__(key, silence)
+        self.silence = silence
+
+    def add(self, slots: State, time: int, event: Any, clock: int) -> bool:
+        state = slots.get(self.key)
+        if state is None:
+            slots[self.key] = [time]
+            return False
+        if time > state[0]:
+            state[0] = time
+        if len(state) == 1:
+            return False
+        # A start at the very same time arrived earlier, and is cancelled too.
+        waiting = [start for start in state[1:] if not time - self.silence <= start <= time]
+        if len(waiting) == len(state) - 1:
+            return False
+        state[1:] = waiting
+        return True

@@ -1,0 +1,384 @@
+"""The step: one arrival for one customer. Pure: the job, the backfill, the dry run and the tests all call it.
+
+Membership entries in `Profile.segments` are `[since, deadline]`, and for latched segments (those with `exit`)
+`[since, deadline, rise, held, pulse]`: `since` is when the customer entered (0: is out), `deadline` the next moment to look
+again, `rise` the last moment at which the rule became true, `held` whether it was true when last looked at, `pulse` the
+newest sequence completion seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from profiles.event import Event
+from profiles.profile import DIGEST_SIZE, NEVER, Profile, message_digest, remembered
+from rules.conditions import completions, moment
+from rules.plan import CompiledSegment, Limits, Plan
+
+Outcome = Literal["applied", "duplicate", "late", "quarantined", "timer"]
+
+
+class Timer(msgspec.Struct, gc=False):
+    """A moment that has come without an event: `due` in epoch milliseconds."""
+
+    due: int
+
+
+class Transition(msgspec.Struct, gc=False):
+    """One customer entered or left one segment. `version` is the segment's, `effective_at` in epoch milliseconds."""
+
+    id: str
+    customer: str
+    segment: str
+    kind: Literal["entered", "exited"]
+    version: int
+    sequence: int
+    effective_at: int
+    cause: dict[str, Any]
+    evidence: list[dict[str, Any]]
+    scores: dict[str, float]
+
+
+class Decision(msgspec.Struct):
+    """What an arrival led to. `next_timer` is the one moment to wake the customer at (NEVER: none).
+
+    `reason` says why an event was not applied; for a late one, `late_by` is by how many milliseconds.
+    """
+
+    outcome: Outcome = "applied"
+    reason: str = ""
+    late_by: int = 0
+    transitions: list[Transition] = []
+    next_timer: int = NEVER
+    examples: list[Any] = []
+
+
+class Rules(Protocol):
+    """What `step` needs of a rule set."""
+
+    @property
+    def version(self) -> int: ...
+
+    @property
+    def plan(self) -> Plan: ...
+
+
+def transition_id(customer: str, segment: str, sequence: int, effective_at: int) -> str:
+    """The same for every replay. The time keeps apart the lives of a customer who expired and came back."""
+    text = f"{customer}\0{segment}\0{sequence}\0{effective_at}"
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def step(
+    profile: Profile | None,
+    rule_set: Rules,
+    arrival: Event | Timer,
+    watermark: int,
+    scores: Mapping[str, float] | None = None,
+    customer: str = "",
+) -> tuple[Profile | None, Decision]:
+    """Apply one arrival to a customer's profile, which is consumed; None stands for a customer without one.
+
+    `watermark` is a moment up to which events have arrived; all times are epoch milliseconds. `customer` names the
+    customer of a timer (an event names its own). A profile of None in the answer means that nothing is kept.
+    """
+    if type(arrival) is Timer:
+        return _wake(profile, rule_set, arrival, watermark, scores or {}, customer)
+    return _count(profile, rule_set, arrival, watermark, scores or {})  # type: ignore[arg-type]
+
+
+def _wake(
+    profile: Profile | None, rule_set: Rules, timer: Timer, watermark: int, scores: Mapping[str, float], customer: str
+) -> tuple[Profile | None, Decision]:
+    decision = Decision("timer")
+    if profile is None:
+        return None, decision
+    run = _Run(profile, rule_set, decision, scores, customer)
+    if profile.rules != rule_set.version:
+        run.follow_rules(profile.latest)
+    if not run.advance(max(timer.due, watermark)):
+        return None, decision
+    decision.next_timer = _next_timer(profile, rule_set.plan.limits)
+    return profile, decision
+
+
+def _count(
+    profile: Profile | None, rule_set: Rules, event: Event, watermark: int, scores: Mapping[str, float]
+) -> tuple[Profile | None, Decision]:
+    plan = rule_set.plan
+    limits = plan.limits
+    time = event.event_time
+    decision = Decision()
+    if time > event.received_at + limits.skew:
+        decision.outcome, decision.reason = "quarantined", "event_time lies in the future of the record that brought it"
+        return profile, _untouched(profile, decision, limits)
+    digest = message_digest(event.id)
+    if profile is None:
+        profile = Profile()
+    elif remembered(profile.recent, digest):
+        decision.outcome = "duplicate"
+        return profile, _untouched(profile, decision, limits)
+    version, run = rule_set.version, None
+    latest = profile.latest
+    clock = time if time > latest else latest
+    if watermark > clock:
+        clock = watermark
+    if profile.rules != version and profile.rules:
+        run = _Run(profile, rule_set, decision, scores, event.customer)
+        run.follow_rules(max(latest, watermark))
+    if clock >= profile.due or (latest and clock >= latest + limits.expiry):
+        run = run or _Run(profile, rule_set, decision, scores, event.customer)
+        if not run.advance(clock):
+            run.profile = profile = Profile()
+    dispatch = plan.by_event.get(event.name, plan.other)
+    matched = accepted = False
+    mask = exits = longest = 0
+    slots = profile.slots
+    for predicate, add, retention, touched in dispatch.roles:
+        if predicate is None or predicate(event):
+            matched = True
+            if time > clock - retention:
+                accepted = True
+                if add(slots, time, event, clock):
+                    mask |= touched
+            elif retention > longest:
+                longest = retention
+    if matched and not accepted:
+        decision.outcome, decision.late_by = "late", clock - longest - time
+        decision.reason = "older than the retention of every window that could count it"
+        return (profile, _untouched(profile, decision, limits)) if profile.rules else (None, decision)
+    profile.recent = profile.recent[-DIGEST_SIZE * (limits.remembered_messages - 1) :] + digest
+    if time < profile.first_seen:
+        profile.first_seen = time
+    if time > profile.latest:
+        profile.latest = time
+    if event.traits:
+        mask |= _write_traits(profile, plan, event)
+    for predicate, bit in dispatch.exits:
+        if predicate is None or predicate(event):
+            exits |= bit
+    if not profile.rules:
+        profile.rules = version
+        mask = plan.every
+    mask |= exits
+    if mask:
+        run = run or _Run(profile, rule_set, decision, scores, event.customer)
+        run.cause = event
+        run.evaluate(plan.of_mask(mask), clock, exits, time)
+        if run.stale:
+            run.refresh_due()
+    decision.next_timer = _next_timer(profile, limits)
+    return profile, decision
+
+
+def forget_due(profile: Profile, until: int) -> int:
+    """Give up the moments due up to `until`, as evaluating them fails; the moment to wake the customer at instead.
+
+    The segments concerned are looked at again when an event touches them. Without this a customer whose data breaks a
+    condition would be woken for ever.
+    """
+    for entry in profile.segments.values():
+        if entry[1] <= until:
+            entry[1] = NEVER
+    profile.due = min((entry[1] for entry in profile.segments.values()), default=NEVER)
+    return profile.due
+
+
+def _next_timer(profile: Profile, limits: Limits) -> int:
+    expires = profile.latest + limits.expiry
+    return profile.due if profile.due < expires else expires
+
+
+def _untouched(profile: Profile | None, decision: Decision, limits: Limits) -> Decision:
+    if profile is not None:
+        decision.next_timer = _next_timer(profile, limits)
+    return decision
+
+
+def _write_traits(profile: Profile, plan: Plan, event: Event) -> int:
+    """Keep what is newer than what is known; the mask of segments that ask for what has changed."""
+    mask, limits = 0, plan.limits
+    for name, value in event.traits.items():  # type: ignore[union-attr]
+        kind = type(value)
+        if kind is str and len(value) > limits.trait_length:
+            value = value[: limits.trait_length]
+        elif kind is int and not -(2**63) <= value < 2**63:
+            value = float(value)
+        elif kind is dict or kind is list:
+            continue
+        written = profile.traits.get(name)
+        if written is None:
+            # Traits that rules ask for always find a place.
+            if (len(profile.traits) >= limits.traits and name not in plan.by_trait) or len(name) > limits.trait_length:
+                continue
+        elif written[1] > event.event_time:
+            continue
+        profile.traits[name] = [value, event.event_time]
+        mask |= plan.by_trait.get(name, 0)
+    return mask
+
+
+class _Run:
+    """The evaluation of one arrival: what is due, what is touched, and the transitions that follow."""
+
+    __slots__ = ("cause", "customer", "decision", "plan", "profile", "rule_set", "scores", "stale")
+
+    def __init__(
+        self, profile: Profile, rule_set: Rules, decision: Decision, scores: Mapping[str, float], customer: str
+    ) -> None:
+        self.profile = profile
+        self.rule_set = rule_set
+        self.plan = rule_set.plan
+        self.decision = decision
+        self.scores = scores
+        self.customer = customer
+        self.cause: Event | str = "timer"
+        self.stale = False
+
+    def refresh_due(self) -> None:
+        due = NEVER
+        for entry in self.profile.segments.values():
+            if entry[1] < due:
+                due = entry[1]
+        self.profile.due = due
+        self.stale = False
+
+    def advance(self, to: int) -> bool:
+        """Let every moment due up to `to` pass, in order. False if the profile expired on the way."""
+        profile = self.profile
+        expires = profile.latest + self.plan.limits.expiry if profile.latest else NEVER
+        while profile.due <= to and profile.due < expires:
+            due = profile.due
+            self.cause = "timer"
+            segments = profile.segments
+            ready = [one for one in self.plan.segments if (e := segments.get(one.name)) is not None and e[1] <= due]
+            self.evaluate(ready, due, 0, due)
+            self.refresh_due()
+        if expires > to:
+            return True
+        self.expire(expires)
+        return False
+
+    def expire(self, at: int) -> None:
+        """Leave everything: nothing has been heard of the customer for as long as profiles are kept."""
+        self.cause = "expiry"
+        for one in self.plan.segments:
+            entry = self.profile.segments.get(one.name)
+            if entry is not None and entry[0]:
+                self.emit(one.name, one.version, "exited", at, [])
+
+    def follow_rules(self, clock: int) -> None:
+        """Bring a profile that an older rule set evaluated under the present one."""
+        profile = self.profile
+        forget_due(profile, clock)
+        self.cause = "rule change"
+        known = {one.name for one in self.plan.segments}
+        for name in sorted(set(profile.segments) - known):
+            if profile.segments.pop(name)[0]:
+                self.emit(name, self.rule_set.version, "exited", clock, [])
+        for key in set(profile.slots) - set(self.plan.slots):
+            del profile.slots[key]
+        profile.rules = self.rule_set.version
+        self.evaluate(self.plan.segments, clock, 0, clock)
+        self.refresh_due()
+
+    def evaluate(self, segments: Any, clock: int, exits: int, time: int) -> None:
+        """Look at these segments at `clock`; `exits` is the mask of those that an event at `time` ends."""
+        profile = self.profile
+        entries = profile.segments
+        for one in segments:
+            if one.latched:
+                self.evaluate_latched(one, clock, bool(exits >> one.bit & 1), time)
+                continue
+            truth, flip = one.condition.evaluate(profile, clock)
+            entry = entries.get(one.name)
+            if entry is None:
+                if not truth and flip == NEVER:
+                    continue
+                entries[one.name] = entry = [0, NEVER]
+            if truth:
+                if not entry[0]:
+                    entry[0] = clock
+                    self.transition(one, "entered", clock)
+            elif entry[0]:
+                entry[0] = 0
+                self.transition(one, "exited", clock)
+            if flip != entry[1] or flip == NEVER:
+                self.set_deadline(one.name, entry, flip)
+
+    def set_deadline(self, name: str, entry: list[int], deadline: int) -> None:
+        profile, before = self.profile, entry[1]
+        if deadline != before:
+            entry[1] = deadline
+            if deadline < profile.due:
+                profile.due = deadline
+            elif before == profile.due:
+                self.stale = True
+        if deadline == NEVER and not any(value for value in (entry[0], *entry[2:])):
+            del profile.segments[name]
+
+    def evaluate_latched(self, one: CompiledSegment, clock: int, exit_now: bool, time: int) -> None:
+        profile = self.profile
+        truth, deadline = one.condition.evaluate(profile, clock)
+        entry = profile.segments.get(one.name)
+        if entry is None:
+            if not truth and deadline == NEVER and not one.sequences:
+                return
+            profile.segments[one.name] = entry = [0, NEVER, 0, 0, 0]
+        elif len(entry) < 5:  # it had no exit under an older rule set
+            entry += (entry[0], int(entry[0] > 0), 0)
+        pulse = 0
+        for key, silence in one.sequences:
+            done, pending = completions(profile, clock, key, silence)
+            pulse = max(pulse, done)
+            deadline = min(deadline, pending)
+        rises = truth and (not entry[3] or pulse > entry[4])
+        entry[3] = int(truth)
+        entry[4] = max(entry[4], pulse)
+        if entry[0]:
+            if exit_now and time >= entry[2]:
+                entry[0] = 0
+                self.transition(one, "exited", clock)
+            elif rises:
+                entry[2] = clock
+            elif clock >= entry[2] + one.after:
+                entry[0] = 0
+                self.transition(one, "exited", clock)
+        elif rises and not exit_now:
+            entry[0] = entry[2] = clock
+            self.transition(one, "entered", clock)
+        if entry[0]:
+            deadline = min(deadline, entry[2] + one.after)
+        self.set_deadline(one.name, entry, deadline)
+
+    def transition(self, one: CompiledSegment, kind: Literal["entered", "exited"], clock: int) -> None:
+        self.emit(one.name, one.version, kind, clock, one.condition.evidence(self.profile, clock))
+
+    def emit(
+        self, name: str, version: int, kind: Literal["entered", "exited"], at: int, evidence: list[dict[str, Any]]
+    ) -> None:
+        profile = self.profile
+        profile.sequence += 1
+        cause = self.cause
+        if type(cause) is Event:
+            why = {"kind": "event", "event_id": cause.id, "event": cause.name, "event_time": moment(cause.event_time)}
+        else:
+            why = {"kind": str(cause), "at": moment(at)}
+        self.decision.transitions.append(
+            Transition(
+                transition_id(self.customer, name, profile.sequence, at),
+                self.customer,
+                name,
+                kind,
+                version,
+                profile.sequence,
+                at,
+                why,
+                evidence,
+                dict(self.scores),
+            )
+        )
