@@ -52,7 +52,7 @@ def json_records(lines: Iterable[bytes]) -> Iterator[Record]:
 class CsvRecords:
     """Records of a CSV file with the physical lines that each was read from (a quoted cell may span several).
 
-    `header` holds the names of the columns; it is empty where the file is.
+    `header` holds the names of the columns; it is empty where the file is. `header_lines` says how many lines it took.
     """
 
     def __init__(self, lines: Iterable[bytes], encoding: str, delimiter: str) -> None:
@@ -66,7 +66,7 @@ class CsvRecords:
             self.header = [name.strip() for name in next(self._reader, [])]
         except csv.Error:
             self.header = []
-        self._header_lines = len(self._taken)
+        self.header_lines = len(self._taken)
         self._taken.clear()
         self._broken = ""
 
@@ -87,7 +87,7 @@ class CsvRecords:
                 yield raw.decode(self._encoding, "replace")
 
     def __iter__(self) -> Iterator[Record]:
-        line, width = self._header_lines, len(self.header)
+        line, width = self.header_lines, len(self.header)
         while True:
             cells: list[str] | None = None
             reason = ""

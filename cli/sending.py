@@ -1,0 +1,139 @@
+"""Records to Kafka: bounded in flight, and each one's acknowledgement known."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import deque
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Protocol, Self
+
+from kafka import KafkaProducer
+from kafka.admin import KafkaAdminClient
+from kafka.errors import KafkaError
+
+from cli.errors import UserError
+from profiles.document import suggestion
+
+MAX_IN_FLIGHT: Final = 20_000
+"""Records, about 8 MB of typical events: the client has no bound of its own, so a slow broker would fill the memory."""
+
+_MAX_BYTES_IN_FLIGHT: Final = 32_000_000
+_ACKNOWLEDGE_SECONDS: Final = 120.0
+
+
+class Sender(Protocol):
+    """Takes records and knows what became of them; `acknowledged + failed` reaches `sent` when `finish` returns."""
+
+    sent: int
+    acknowledged: int
+    failed: int
+    failure: str
+
+    def send(self, topic: str, key: bytes | None, value: bytes, time: int) -> None:
+        """Hands over one record with its timestamp (epoch ms); blocks while too much is under way."""
+
+    def finish(self) -> None:
+        """Waits until each record is acknowledged or has failed."""
+
+
+def bootstrap_servers(given: str | None, root: Path | None = None) -> str:
+    """Kafka's address: as given, from the environment, or of the local cluster that runs from this folder."""
+    if given:
+        return given
+    if address := os.environ.get("SEGUE_KAFKA__BOOTSTRAP_SERVERS"):
+        return address
+    state = (root or Path(__file__).resolve().parent.parent) / ".segue" / "run" / "cluster.json"
+    try:
+        address = json.loads(state.read_text())["bootstrap_servers"]
+    except FileNotFoundError:
+        raise UserError("no Kafka is known", "run `segue up`, or name one with --bootstrap HOST:PORT") from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{state} is damaged", "run `segue down`, then `segue up`") from None
+    return str(address)
+
+
+def require_topics(bootstrap: str, topics: list[str]) -> None:
+    """Raises `UserError` unless all topics exist: a topic that a broker makes by itself has the wrong partitions and cleanup."""
+    try:
+        admin = KafkaAdminClient(bootstrap_servers=bootstrap.split(","), bootstrap_timeout_ms=10_000)
+        try:
+            there = set(admin.list_topics())
+        finally:
+            admin.close()
+    except (KafkaError, OSError) as error:
+        raise UserError(
+            f"no Kafka answers at {bootstrap} ({type(error).__name__})", "is it up? `segue status`"
+        ) from None
+    for topic in topics:
+        if topic not in there:
+            hint = suggestion(topic, (name for name in there if not name.startswith("__")))
+            raise UserError(f"Kafka has no topic {topic!r}", hint or "`segue up` makes the topics")
+
+
+class KafkaSender:
+    """A `Sender` over one idempotent producer. Use as a context manager."""
+
+    def __init__(self, bootstrap: str, **settings: Any) -> None:
+        self.sent = 0
+        self.acknowledged = 0
+        self.failed = 0
+        self.failure = ""
+        self._bytes = 0
+        self._under_way: deque[tuple[Any, int]] = deque()
+        try:
+            self._producer = KafkaProducer(
+                bootstrap_servers=bootstrap.split(","),
+                acks="all",
+                linger_ms=5,
+                batch_size=262_144,
+                bootstrap_timeout_ms=10_000,
+                **settings,
+            )
+        except KafkaError as error:
+            raise UserError(
+                f"no Kafka answers at {bootstrap} ({type(error).__name__})", "is it up? `segue up`"
+            ) from None
+
+    def send(self, topic: str, key: bytes | None, value: bytes, time: int) -> None:
+        under_way = self._under_way
+        while under_way and (
+            len(under_way) >= MAX_IN_FLIGHT or self._bytes > _MAX_BYTES_IN_FLIGHT or under_way[0][0].is_done
+        ):
+            self._settle()
+        self.sent += 1
+        try:
+            future = self._producer.send(topic, value=value, key=key, timestamp_ms=time)
+        except KafkaError as error:
+            self._fail(error)
+            return
+        under_way.append((future, len(value)))
+        self._bytes += len(value)
+
+    def _settle(self) -> None:
+        future, size = self._under_way.popleft()
+        self._bytes -= size
+        try:
+            future.get(timeout=_ACKNOWLEDGE_SECONDS)
+        except KafkaError as error:
+            self._fail(error)
+        else:
+            self.acknowledged += 1
+
+    def _fail(self, error: KafkaError) -> None:
+        self.failed += 1
+        self.failure = self.failure or f"{type(error).__name__}: {error}"
+
+    def finish(self) -> None:
+        while self._under_way:
+            self._settle()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # After Ctrl-C nobody wants to wait for what is still under way.
+        self._producer.close(timeout=30 if kind is None else 0)
