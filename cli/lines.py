@@ -81,10 +81,8 @@ def outcomes(lines: Iterable[bytes], file: str, field_map: FieldMap | None) -> I
 def sdk_outcomes(lines: Iterable[bytes]) -> Iterator[Outcome]:
     """Lines that are SDK events already, sent byte for byte, keyed by `userId` (else `anonymousId`).
 
-    A time that cannot be read is the job's to refuse: such a line gets the time of the one before, so that the record's
-    timestamp is the same in every replay.
+    A time that cannot be read is the job's to refuse; the outcome's is then 0.
     """
-    time = 0
     for record in json_records(lines):
         if record.cells is None:
             yield Rejected(record.line, record.lines, record.raw, record.reason)
@@ -93,6 +91,7 @@ def sdk_outcomes(lines: Iterable[bytes]) -> Iterator[Outcome]:
         if not isinstance(customer, str | int) or isinstance(customer, bool):
             yield Rejected(record.line, record.lines, record.raw, "no customer")
             continue
+        time = 0
         with contextlib.suppress(ValueError, TypeError, OverflowError):
             time = max(0, parse_time(_time_of(record.cells)))
         yield Mapped(str(customer).encode(), record.raw.strip(), time, record.line, record.lines)

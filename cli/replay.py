@@ -20,10 +20,14 @@ from rich.text import Text
 from cli.errors import UserError
 from cli.lines import dead_letter, outcomes, read_lines, read_map
 from cli.sending import KafkaSender, Sender, bootstrap_servers, require_topics
+from profiles.event import EARLIEST_EVENT_TIME
 from profiles.fieldmap import Mapped, Outcome, Rejected, Repeated
 
 _LOOK_UP_EVERY: Final = 0.2
 """Seconds between looks at the clock for the progress display, also while waiting for an event's time."""
+
+_SKEW: Final = 300_000
+"""How far ahead of this machine's clock a record's timestamp may be, ms; brokers refuse more than an hour."""
 
 
 @dataclass(slots=True)
@@ -111,21 +115,26 @@ def play(
     dead_letters: str | None,
     file: str,
     limit: int | None = None,
+    latest: int | None = None,
     progress: Callable[[], None] = lambda: None,
 ) -> None:
     """Sends the events at their pace, and what was rejected to `dead_letters` (a topic, None for nowhere).
 
-    Without a sender it only counts. A record's timestamp is the event's time; that of a rejected line is the newest event time so
-    far, so that a replay gives the same records each time. `limit` ends it after so many events.
+    Without a sender it only counts. `limit` ends it after so many events; a broken sender ends it too. A record's timestamp is
+    the event's time. That of a rejected line, and of an event whose time is no time for a record (before 2000, or after `latest`:
+    brokers refuse those, with their whole batch), is the newest event time so far: the same in each replay.
     """
     for outcome in counted(source, account):
         if isinstance(outcome, Mapped):
-            pace.wait(outcome.event_time, progress)
-            if account.first_time is None:
-                account.first_time = outcome.event_time
-            account.last_time = max(account.last_time or 0, outcome.event_time)
+            stamp = outcome.event_time
+            if stamp < EARLIEST_EVENT_TIME or (latest is not None and stamp > latest):
+                stamp = account.last_time or 0
+            else:
+                pace.wait(stamp, progress)
+                account.first_time = stamp if account.first_time is None else min(account.first_time, stamp)
+                account.last_time = stamp if account.last_time is None else max(account.last_time, stamp)
             if sender is not None:
-                sender.send(topic, outcome.key, outcome.value, outcome.event_time)
+                sender.send(topic, outcome.key, outcome.value, stamp)
             if limit is not None and account.events >= limit:
                 account.cut_short = True
                 break
@@ -134,6 +143,9 @@ def play(
             sender.send(dead_letters, outcome.key, letter, account.last_time or 0)
             account.dead_letters += 1
         progress()
+        if sender is not None and sender.broken:
+            account.cut_short = True
+            break
     if sender is not None:
         sender.finish()
 
@@ -176,7 +188,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--limit", type=_positive, metavar="N", help="stop after N events")
     parser.add_argument("--dry-run", action="store_true", help="only read and count; needs no Kafka")
-    parser.set_defaults(run=run)
 
 
 def _positive(text: str) -> int:
@@ -186,7 +197,7 @@ def _positive(text: str) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Replays as the arguments say. 0 if each line and each record is accounted for, 1 if not."""
+    """Replays as the arguments say. 0 if each line and each record is accounted for, 1 if not, 130 after Ctrl-C."""
     console = Console(stderr=True)
     field_map = read_map(args.map) if args.map else None
     if not args.file.is_file():
@@ -196,6 +207,7 @@ def run(args: argparse.Namespace) -> int:
     source = outcomes(read_counted(args.file, account, header), args.file.name, field_map)
     dead_letters = None if args.no_dead_letters else args.dead_letters
     began = time.monotonic()
+    interrupted = False
     with contextlib.ExitStack() as stack:
         sender: KafkaSender | None = None
         if not args.dry_run:
@@ -214,18 +226,18 @@ def run(args: argparse.Namespace) -> int:
                 dead_letters=dead_letters,
                 file=args.file.name,
                 limit=args.limit,
+                latest=int(time.time() * 1000) + _SKEW,
                 progress=show,
             )
         except KeyboardInterrupt:
-            account.cut_short = True
+            account.cut_short = interrupted = True
             if sender is not None:
                 sender.finish()
-            console.print("interrupted")
     Console().print(summary(account, sender, time.monotonic() - began, args.file.name))
     faults = wrong(account, sender)
     for fault in faults:
         console.print(f"[bold red]{fault}[/]")
-    return 1 if faults else 0
+    return 1 if faults else 130 if interrupted else 0
 
 
 def wrong(account: Account, sender: Sender | None) -> list[str]:
