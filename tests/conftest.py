@@ -1,0 +1,14 @@
+"""How hard the property tests look: `pytest --hypothesis-profile=ci` for many examples, `fast` unless told."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, settings
+
+_slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
+
+# Both lanes draw the same examples each time, so that a failure is the fault of the change that met it.
+settings.register_profile("fast", max_examples=120, deadline=None, derandomize=True, suppress_health_check=_slow)
+settings.register_profile("ci", max_examples=1500, deadline=None, derandomize=True, suppress_health_check=_slow)
+# For a hunt: other examples each time, many of them.
+settings.register_profile("hunt", max_examples=20_000, deadline=None, suppress_health_check=_slow, print_blob=True)
+settings.load_profile("fast")

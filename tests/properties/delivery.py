@@ -1,0 +1,97 @@
+"""The core as the job drives it: one customer, a profile that is stored now and then, one timer, a watermark."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from profiles import NEVER, Event, Profile, decode_profile, encode_profile
+from rules.definition import Segment
+from rules.plan import Limits, Plan, compile_plan
+from rules.step import Decision, Timer, Transition, step
+from tests.oracle import Change
+from tests.properties.strategies import STEP, Delivery
+
+HORIZON = 30 * STEP
+"""So long after the newest event nothing can happen any more but expiry: windows and waits are shorter, even in chains."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """As much of a rule set as `step` needs."""
+
+    version: int
+    plan: Plan
+
+
+def rules(segments: Sequence[Segment], **limits: int) -> Rules:
+    return Rules(1, compile_plan(segments, Limits(**limits)))
+
+
+class Customer:
+    """One customer of the core. Every transition and outcome is kept, and checked as it comes."""
+
+    def __init__(self, rule_set: Rules) -> None:
+        self.rules = rule_set
+        self.profile: Profile | None = None
+        self.next_timer = NEVER
+        self.transitions: list[Transition] = []
+        self.outcomes: Counter[str] = Counter()
+
+    @property
+    def members(self) -> set[str]:
+        return {name for name, entry in self.profile.segments.items() if entry[0]} if self.profile else set()
+
+    def apply(self, arrival: Event | Timer, watermark: int) -> Decision:
+        self.profile, decision = step(self.profile, self.rules, arrival, watermark, {}, "c")
+        self.next_timer = decision.next_timer if self.profile is not None else NEVER
+        if not isinstance(arrival, Timer):
+            self.outcomes[decision.outcome] += 1
+        else:
+            assert decision.outcome == "timer"
+            assert self.next_timer > max(arrival.due, watermark), "a timer that was served is due again"
+        self.transitions += decision.transitions
+        return decision
+
+    def store(self) -> None:
+        """Write the profile and read it back, as a checkpoint and a restart do."""
+        if self.profile is not None:
+            self.profile = decode_profile(encode_profile(self.profile))
+
+    def wake(self, watermark: int, how: str) -> None:
+        """Deliver what is due: `each` timer at its moment, or `once` at the watermark, or `none` of them."""
+        if how == "once" and self.next_timer <= watermark:
+            self.apply(Timer(self.next_timer), watermark)
+        while how == "each" and self.next_timer <= watermark:
+            self.apply(Timer(self.next_timer), self.next_timer)
+
+    def deliver(self, history: Sequence[Event], delivery: Delivery) -> None:
+        for at, event in enumerate(history):
+            self.deliver_one(event, at, delivery)
+
+    def deliver_one(self, event: Event, at: int, delivery: Delivery) -> Decision:
+        watermark = delivery.watermarks[at]
+        self.wake(watermark, delivery.timers[at])
+        if delivery.idle[at]:
+            self.apply(Timer(watermark), watermark)
+        decision = self.apply(event, watermark)
+        if delivery.stored[at]:
+            self.store()
+        return decision
+
+
+def changes(transitions: Sequence[Transition]) -> list[Change]:
+    """What the oracle foretells of transitions."""
+    return [Change(one.segment, one.kind, one.effective_at, one.sequence) for one in transitions]
+
+
+def check(transitions: Sequence[Transition]) -> None:
+    """What holds of the transitions of any one customer who has not expired."""
+    assert [one.sequence for one in transitions] == list(range(1, len(transitions) + 1))
+    assert len({one.id for one in transitions}) == len(transitions)
+    assert all(one.effective_at <= two.effective_at for one, two in zip(transitions, transitions[1:], strict=False))
+    inside: set[str] = set()
+    for one in transitions:
+        assert (one.kind == "entered") == (one.segment not in inside), f"{one.segment} {one.kind} twice"
+        inside ^= {one.segment}

@@ -1,0 +1,316 @@
+"""Random rule sets, histories, watermarks and interruptions for the property tests.
+
+Everything is drawn from small vocabularies, and all windows and times are small multiples of one step, a millisecond more
+or less: boundaries meet, values repeat and equal times are common, which is where the bugs are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import strategies as st
+
+from profiles import Event
+from rules.definition import (
+    ANY_EVENT,
+    Absent,
+    Aggregate,
+    All,
+    AnyOf,
+    AtLeast,
+    Condition,
+    EventRef,
+    Exit,
+    Happened,
+    Not,
+    Operator,
+    Segment,
+    Sequence,
+    Since,
+    Test,
+    Trait,
+)
+
+START = 1_700_000_000_000
+STEP = 10
+WINDOWS = (10, 20, 30, 50)
+NAMES = ("A", "B", "C")
+PRODUCTS = ("x", "y", 7)
+PRICES = (0, 1, 9.99, 20.01, 30, -5.5, 0.1, 0.2)
+
+windows = st.sampled_from(WINDOWS)
+optional_windows = st.sampled_from((*WINDOWS, None))
+
+
+def _test(path: str, operator: Operator, operand: Any) -> Test:
+    return Test(path, operator, operand)
+
+
+@st.composite
+def event_tests(draw: st.DrawFn) -> Test:
+    """A test on an event: numbers, text, lists, what is missing, what has another type."""
+    kind = draw(st.sampled_from(("product", "price", "line", "line price", "device", "exists", "flag")))
+    match kind:
+        case "product":
+            operator = draw(st.sampled_from((Operator.EQ, Operator.NE, Operator.STARTS_WITH, Operator.CONTAINS)))
+            return _test("properties.product", operator, draw(st.sampled_from(("x", "y"))))
+        case "price":
+            operator = draw(st.sampled_from((Operator.GT, Operator.GTE, Operator.LT, Operator.LTE, Operator.EQ, Operator.NE)))
+            return _test("properties.price", operator, draw(st.sampled_from(PRICES)))
+        case "line":
+            operator = draw(st.sampled_from((Operator.IN, Operator.NOT_IN)))
+            return _test("properties.lines[].product", operator, draw(st.sampled_from((("x",), ("x", "y"), ("y", "z")))))
+        case "line price":
+            return _test("properties.lines[].price", Operator.BETWEEN, draw(st.sampled_from(((1, 9.99), (0, 30), (10, 20)))))
+        case "device":
+            return _test("context.device.type", Operator.EQ, "mobile")
+        case "exists":
+            path = draw(st.sampled_from(("properties.product", "properties.lines[].price", "context.device", "traits.tier")))
+            return _test(path, Operator.EXISTS, draw(st.booleans()))
+    return _test("properties.flag", draw(st.sampled_from((Operator.EQ, Operator.NE))), draw(st.booleans()))
+
+
+@st.composite
+def refs(draw: st.DrawFn) -> EventRef:
+    name = draw(st.sampled_from((*NAMES, *NAMES, ANY_EVENT)))
+    where = draw(st.lists(event_tests(), max_size=2)) if draw(st.integers(0, 2)) == 0 else []
+    return EventRef(name, tuple(where))
+
+
+@st.composite
+def number_tests(draw: st.DrawFn, numbers: tuple[float, ...]) -> tuple[Test, ...]:
+    """One comparison of a number of the condition's own, sometimes two."""
+
+    def one() -> Test:
+        operator = draw(
+            st.sampled_from((Operator.GTE, Operator.GT, Operator.LTE, Operator.LT, Operator.EQ, Operator.BETWEEN))
+        )
+        if operator is Operator.BETWEEN:
+            low, high = sorted((draw(st.sampled_from(numbers)), draw(st.sampled_from(numbers))))
+            return _test("", operator, (low, high))
+        return _test("", operator, draw(st.sampled_from(numbers)))
+
+    return (one(),) if draw(st.integers(0, 3)) else (one(), one())
+
+
+@st.composite
+def happened(draw: st.DrawFn) -> Happened:
+    shape = draw(st.sampled_from(("plain", "plain", "counted", "counted", "per", "per", "without", "silence")))
+    ref = draw(refs())
+    match shape:
+        case "plain":
+            return Happened(ref, draw(optional_windows))
+        case "counted":
+            return Happened(ref, draw(optional_windows), draw(number_tests((0, 1, 2, 3))))
+        case "silence":
+            return Happened(ref, draw(windows), after_silence=draw(windows))
+    path = draw(st.sampled_from(("properties.product", "properties.lines[].product")))
+    counts = draw(number_tests((1, 2, 3)))
+    if shape == "per":
+        return Happened(ref, draw(windows), counts, path)
+    other = draw(st.sampled_from(("properties.product", "properties.lines[].product")))
+    return Happened(ref, draw(windows), counts, path, draw(refs()), other)
+
+
+@st.composite
+def aggregates(draw: st.DrawFn) -> Aggregate:
+    fn = draw(st.sampled_from(("sum", "mean", "min", "max", "distinct")))
+    of = draw(st.sampled_from(("properties.price", "properties.lines[].price")))
+    if fn == "distinct":
+        of = draw(st.sampled_from(("properties.product", "properties.lines[].product", "properties.price")))
+        tests = draw(number_tests((0, 1, 2, 3)))
+    else:
+        tests = draw(number_tests((0, 9.99, 15.005, 20, 30, -5.5, 0.3)))
+    return Aggregate(fn, of, draw(refs()), tests, draw(optional_windows))  # type: ignore[arg-type]
+
+
+@st.composite
+def sinces(draw: st.DrawFn) -> Since:
+    return Since(draw(refs()), draw(number_tests(WINDOWS)), draw(st.sampled_from(("first", "last"))))  # type: ignore[arg-type]
+
+
+@st.composite
+def traits(draw: st.DrawFn) -> Trait:
+    tests = st.sampled_from(
+        (
+            _test("vip", Operator.EQ, True),
+            _test("vip", Operator.NE, True),
+            _test("vip", Operator.EXISTS, False),
+            _test("tier", Operator.IN, ("gold", "silver")),
+            _test("tier", Operator.NOT_IN, ("gold",)),
+            _test("score", Operator.GTE, 0.7),
+            _test("score", Operator.EXISTS, True),
+        )
+    )
+    return Trait(tuple(draw(st.lists(tests, min_size=1, max_size=2))))
+
+
+@st.composite
+def sequences(draw: st.DrawFn) -> Sequence:
+    return Sequence(draw(refs()), draw(windows), tuple(draw(st.lists(refs(), min_size=1, max_size=2))))
+
+
+leaf_conditions: st.SearchStrategy[Condition] = st.one_of(
+    happened(), st.builds(Absent, refs(), optional_windows), sinces(), aggregates(), traits(), sequences()
+)
+
+
+def _nested(inner: st.SearchStrategy[Condition]) -> st.SearchStrategy[Condition]:
+    parts = st.lists(inner, min_size=1, max_size=3).map(tuple)
+    return st.one_of(
+        st.builds(All, parts),
+        st.builds(AnyOf, parts),
+        st.builds(Not, inner),
+        parts.flatmap(lambda of: st.builds(AtLeast, st.integers(1, len(of)), st.just(of))),
+    )
+
+
+conditions: st.SearchStrategy[Condition] = st.recursive(leaf_conditions, _nested, max_leaves=5)
+
+exits: st.SearchStrategy[Exit] = st.one_of(
+    st.builds(Exit, st.lists(refs(), min_size=1, max_size=2).map(tuple), st.none()),
+    st.builds(Exit, st.just(()), windows),
+    st.builds(Exit, st.lists(refs(), min_size=1, max_size=2).map(tuple), windows),
+)
+
+
+@st.composite
+def segment_lists(draw: st.DrawFn, latched: bool = True, of: st.SearchStrategy[Condition] = conditions) -> list[Segment]:
+    """One to three segments, some of them latched, named out of order."""
+    names = draw(st.lists(st.sampled_from(("m", "a", "z")), min_size=1, max_size=3, unique=True))
+    ends = st.one_of(st.none(), exits) if latched else st.none()
+    return [Segment(name, draw(of), draw(ends), digest=name, version=1) for name in names]
+
+
+# --- Histories ------------------------------------------------------------------------------------------------------
+
+_prices = st.sampled_from((*PRICES, "20", None, True))
+_products = st.sampled_from((*PRODUCTS, "7", None))
+_lines = st.lists(st.fixed_dictionaries({}, optional={"product": _products, "price": _prices}), max_size=3)
+
+properties: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+    {"product": _products, "price": _prices},
+    optional={"lines": st.one_of(_lines, st.just("none")), "flag": st.sampled_from((True, False, "true"))},
+)
+written_traits: st.SearchStrategy[dict[str, Any] | None] = st.one_of(
+    st.none(),
+    st.none(),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "vip": st.sampled_from((True, False, None)),
+            "tier": st.sampled_from(("gold", "bronze", None)),
+            "score": st.sampled_from((0.7, 0.69, "0.9", None)),
+        },
+    ),
+)
+contexts: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
+    ({}, {}, {"device": {"type": "mobile"}}, {"device": {"type": "tablet"}}, {"device": "mobile"})
+)
+event_times = st.builds(
+    lambda steps, off: START + steps * STEP + off, st.integers(0, 14), st.sampled_from((0, 0, 0, 0, 0, 0, -1, 1))
+)
+
+
+def event(name: str, at: int, number: int, **fields: Any) -> Event:
+    """An event of the only customer there is here, whose record arrived in time."""
+    return Event(id=f"e{number}", name=name, event_time=at, customer="c", received_at=at, offset=number, **fields)
+
+
+@st.composite
+def histories(draw: st.DrawFn, min_size: int = 1, max_size: int = 12) -> list[Event]:
+    """Events in order of arrival: mostly as they happened, some later, some twice, some from the future."""
+    times = draw(st.lists(event_times, min_size=min_size, max_size=max_size))
+    order = draw(st.sampled_from(("as drawn", "in order", "nearly in order")))
+    if order != "as drawn":
+        times.sort()
+    if order == "nearly in order":
+        delays = draw(st.lists(st.sampled_from((0, 0, 0, 15, 25)), min_size=len(times), max_size=len(times)))
+        times = [at for _, at in sorted(zip([at + by for at, by in zip(times, delays, strict=True)], times, strict=True))]
+    arrived: list[Event] = []
+    for number, at in enumerate(times):
+        twist = draw(st.integers(0, 19))
+        if arrived and twist == 0:
+            arrived.append(draw(st.sampled_from(arrived)))
+            continue
+        made = event(
+            draw(st.sampled_from((*NAMES, *NAMES, "Z"))),
+            at,
+            number,
+            properties=draw(properties),
+            traits=draw(written_traits),
+            context=draw(contexts),
+        )
+        if twist == 1:
+            made.received_at = at - draw(st.sampled_from((300_000, 300_001, 10**9)))
+        arrived.append(made)
+    return arrived
+
+
+# --- How the world delivers them ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One way in which a history reaches the core.
+
+    `watermarks[i]` is the watermark when event `i` arrives; `stored[i]` says that the profile is written and read back
+    after it; `timers[i]` how timers due by then are delivered: each at its own moment, only once at the watermark, or not
+    at all, the arrival itself being the first to notice; `idle[i]` sends a wake-up for which nothing is due.
+    """
+
+    watermarks: tuple[int, ...]
+    stored: tuple[bool, ...]
+    timers: tuple[str, ...]
+    idle: tuple[bool, ...]
+
+
+@st.composite
+def deliveries(draw: st.DrawFn, history: list[Event], perfect: bool) -> Delivery:
+    """A delivery of `history`. A perfect watermark never passes an event that is still to come; any other may."""
+    count = len(history)
+    raw = draw(st.lists(st.one_of(st.just(0), event_times), min_size=count, max_size=count))
+    first = {one.id: at for at, one in reversed(list(enumerate(history)))}  # a repeat may come at any time
+    ahead = [
+        min((one.event_time - 1 for one in history[at:] if first[one.id] >= at), default=START) for at in range(count)
+    ]
+    watermark = 0
+    watermarks = []
+    for at, wanted in enumerate(raw):
+        if perfect:
+            wanted = min(wanted, ahead[at]) if wanted else wanted
+            if draw(st.booleans()):
+                wanted = ahead[at]
+        watermark = max(watermark, wanted)
+        watermarks.append(watermark)
+
+    def each(strategy: st.SearchStrategy[Any]) -> tuple[Any, ...]:
+        return tuple(draw(st.lists(strategy, min_size=count, max_size=count)))
+
+    return Delivery(
+        tuple(watermarks), each(st.booleans()), each(st.sampled_from(("each", "once", "none"))), each(st.booleans())
+    )
+
+
+@dataclass(frozen=True)
+class Story:
+    """A rule set, a history, and one or more ways in which it is delivered."""
+
+    segments: list[Segment]
+    history: list[Event]
+    deliveries: list[Delivery]
+
+
+@st.composite
+def stories(
+    draw: st.DrawFn,
+    ways: int = 1,
+    perfect: bool = False,
+    segments: st.SearchStrategy[list[Segment]] | None = None,
+    events: Callable[[], st.SearchStrategy[list[Event]]] = histories,
+) -> Story:
+    rules = draw(segments if segments is not None else segment_lists())
+    history = draw(events())
+    return Story(rules, history, [draw(deliveries(history, perfect)) for _ in range(ways)])

@@ -1,0 +1,184 @@
+"""What must hold of the core, over random rules, histories and deliveries, against the oracle."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from profiles import Event, encode_profile
+from rules.definition import Segment
+from tests.oracle import Change, Oracle, holds
+from tests.properties import strategies as some
+from tests.properties.delivery import HORIZON, Customer, changes, check, rules
+
+OUTCOMES = {"applied", "duplicate", "late", "quarantined"}
+
+
+@given(some.stories())
+def test_the_core_says_what_the_oracle_says(story: some.Story) -> None:
+    """At every event and every timer: the same outcome, the same transitions, the same memberships."""
+    oracle, customer = Oracle(story.segments), Customer(rules(story.segments))
+    (delivery,) = story.deliveries
+    for at, event in enumerate(story.history):
+        known = len(customer.transitions)
+        outcome, expected = oracle.arrive(event, delivery.watermarks[at])
+        decision = customer.deliver_one(event, at, delivery)
+        assert decision.outcome == outcome
+        assert changes(customer.transitions[known:]) == expected
+        assert customer.members == oracle.members
+    known = len(customer.transitions)
+    customer.wake(oracle.clock + HORIZON, "each")
+    assert changes(customer.transitions[known:]) == oracle.advance(oracle.clock + HORIZON)
+    check(customer.transitions)
+
+
+@given(some.stories(ways=2, perfect=True))
+def test_delivery_makes_no_difference(story: some.Story) -> None:
+    """Split anywhere, stored and read back anywhere, timers early, late or never: the same transitions to the letter."""
+    one, other = (Customer(rules(story.segments)) for _ in story.deliveries)
+    for customer, delivery in zip((one, other), story.deliveries, strict=True):
+        customer.deliver(story.history, delivery)
+        customer.wake(max(event.event_time for event in story.history) + HORIZON, "each")
+    assert one.transitions == other.transitions
+    assert one.outcomes == other.outcomes
+    assert one.members == other.members
+    check(one.transitions)
+
+
+@given(some.segment_lists(), some.histories(max_size=8))
+def test_no_moment_is_missed(segments: list[Segment], history: list[Event]) -> None:
+    """Looked at every millisecond, a segment without exit is never in when its rule does not hold, nor out when it does."""
+    oracle, customer = Oracle(segments), Customer(rules(segments))
+    plain = [segment for segment in segments if segment.exit is None]
+    for event in history:
+        oracle.arrive(event, 0)
+        customer.apply(event, 0)
+    if not oracle.history.seen:
+        return
+    for clock in range(oracle.clock, oracle.clock + 8 * some.STEP):
+        customer.wake(clock, "each")
+        true = {segment.name for segment in plain if holds(segment.when, oracle.history, clock)}
+        assert customer.members & {segment.name for segment in plain} == true
+
+
+@st.composite
+def _shuffled(draw: st.DrawFn) -> tuple[list[Segment], list[Event], list[Event]]:
+    # All within the shortest window, and no two at the same time: nothing can be late, nothing depends on a tie.
+    times = draw(st.lists(st.integers(0, some.STEP - 1), min_size=2, max_size=8, unique=True))
+    history = [
+        some.event(
+            draw(st.sampled_from(some.NAMES)),
+            some.START + at,
+            number,
+            properties=draw(some.properties),
+            traits=draw(some.written_traits),
+        )
+        for number, at in enumerate(times)
+    ]
+    return draw(some.segment_lists(latched=False)), history, draw(st.permutations(history))
+
+
+@given(_shuffled())
+def test_order_of_arrival_makes_no_difference_in_the_end(case: tuple[list[Segment], list[Event], list[Event]]) -> None:
+    """Memberships once all events are there, and everything that time alone brings after that."""
+    segments, *orders = case
+    after: list[list[tuple[str, str, int]]] = []
+    members = []
+    for history in orders:
+        customer = Customer(rules(segments))
+        for event in history:
+            customer.apply(event, 0)
+        members.append(customer.members)
+        known = len(customer.transitions)
+        customer.wake(some.START + HORIZON, "each")
+        after.append([(one.segment, one.kind, one.effective_at) for one in customer.transitions[known:]])
+    assert members[0] == members[1]
+    assert after[0] == after[1]
+
+
+@given(some.stories())
+def test_every_event_is_accounted_for_and_only_an_applied_one_leaves_a_trace(story: some.Story) -> None:
+    customer = Customer(rules(story.segments))
+    (delivery,) = story.deliveries
+    for at, event in enumerate(story.history):
+        customer.wake(delivery.watermarks[at], "each")
+        before = customer.profile and encode_profile(customer.profile)
+        decision = customer.apply(event, delivery.watermarks[at])
+        if decision.outcome != "applied":
+            assert not decision.transitions
+            assert (customer.profile and encode_profile(customer.profile)) == before
+            assert decision.reason or decision.outcome == "duplicate"
+        if decision.outcome == "late":
+            assert decision.late_by >= 0
+    assert sum(customer.outcomes.values()) == len(story.history)
+    assert set(customer.outcomes) <= OUTCOMES
+
+
+EXPIRY = 60
+
+
+@given(some.stories())
+def test_a_customer_expires_as_the_oracle_says(story: some.Story) -> None:
+    """Silence for the time that profiles are kept ends every membership; who comes back starts anew."""
+    oracle, customer = Oracle(story.segments, expiry=EXPIRY), Customer(rules(story.segments, expiry=EXPIRY))
+    (delivery,) = story.deliveries
+    expected: list[Change] = []
+    for at, event in enumerate(story.history):
+        outcome, brought = oracle.arrive(event, delivery.watermarks[at])
+        expected += brought
+        assert customer.deliver_one(event, at, delivery).outcome == outcome
+        assert changes(customer.transitions) == expected
+    expected += oracle.advance(oracle.clock + HORIZON)
+    customer.wake(oracle.clock + HORIZON, "each")
+    assert changes(customer.transitions) == expected
+    assert customer.profile is None
+    assert len({one.id for one in customer.transitions}) == len(customer.transitions)
+
+
+_REPLAY = """
+import hashlib, sys
+import msgspec
+from hypothesis import given, settings
+from profiles import encode_profile
+from tests.properties import strategies as some
+from tests.properties.delivery import HORIZON, Customer, rules
+
+seen = hashlib.sha256()
+
+@settings(max_examples=60, derandomize=True, database=None, deadline=None)
+@given(some.stories(perfect=True))
+def play(story):
+    customer = Customer(rules(story.segments))
+    customer.deliver(story.history, story.deliveries[0])
+    seen.update(encode_profile(customer.profile) if customer.profile else b"-")
+    customer.wake(some.START + HORIZON, "each")
+    seen.update(msgspec.json.encode(customer.transitions))
+
+play()
+print(seen.hexdigest())
+"""
+
+
+def test_a_replay_in_another_process_is_identical_byte_for_byte() -> None:
+    """Sets and hashes differ from process to process; transitions, evidence and stored profiles do not."""
+    root = Path(__file__).parents[2]
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", _REPLAY],
+            cwd=root,
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(root)},
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(digests) == 1
