@@ -166,11 +166,11 @@ class FieldMap:
     def _apply(self, lines: Iterable[bytes], file: str) -> Iterator[Outcome]:
         if self.format == "csv":
             records = CsvRecords(lines, self.encoding, self.delimiter)
-            reads = self._columns(records.header, file)
             if not records.header:
                 raise self.node.error(f"{file} has no header line", "a CSV file starts with the names of its columns")
             if records.header_lines > 1:
                 raise self.node.error(f"{file} has a header over {records.header_lines} lines", "put it on one")
+            reads = self._columns(records.header, file)
             yield from self._map(records, lambda cells: [cells[index] or None for index in reads])
         else:
             paths = [one.source.split(".") for one in self.fields]

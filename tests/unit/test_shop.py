@@ -29,9 +29,7 @@ def five_minutes() -> tuple[Delivery, ...]:
 @cache
 def clean_events() -> tuple[tuple[int, dict[str, Any]], ...]:
     """(event time, event) of all first, proper deliveries."""
-    proper = [
-        json.loads(d.value) for d in five_minutes() if d.label in (None, "straggler")
-    ]
+    proper = [json.loads(d.value) for d in five_minutes() if d.label in (None, "straggler")]
     return tuple((parse_time(event["timestamp"]), event) for event in proper)
 
 
@@ -63,38 +61,25 @@ def test_disorder_is_bounded_but_for_stragglers() -> None:
         if d.label in (None, "straggler"):
             delays[d.label].append(d.at - parse_time(json.loads(d.value)["timestamp"]))
     assert 0 < min(delays[None]) and max(delays[None]) <= 2_000
-    assert (
-        max(delays[None]) > 1_000
-    )  # the bound is used, so that a smaller one in the job would show
+    assert max(delays[None]) > 1_000  # the bound is used, so that a smaller one in the job would show
     assert min(delays["straggler"]) > 2_000 and max(delays["straggler"]) <= HOUR + 2_001
 
 
 def test_events_do_arrive_out_of_order() -> None:
-    times = [
-        parse_time(json.loads(d.value)["timestamp"])
-        for d in five_minutes()
-        if d.label is None
-    ]
+    times = [parse_time(json.loads(d.value)["timestamp"]) for d in five_minutes() if d.label is None]
     assert sum(one > two for one, two in pairwise(times)) > len(times) / 50
 
 
 def test_shares_of_duplicates_and_dirt() -> None:
     labels = Counter(
         (d.label or "proper").split(":")[0]
-        for d in simulate(
-            5, 2000, START, until=START, duplicates=0.02, dirty=0.01, stragglers=0
-        )
+        for d in simulate(5, 2000, START, until=START, duplicates=0.02, dirty=0.01, stragglers=0)
     )
     events = labels["proper"]
     assert events > 10_000
     assert 0.016 < labels["duplicate"] / events < 0.024
     assert 0.007 < labels["dirt"] / events < 0.013
-    none = Counter(
-        d.label
-        for d in simulate(
-            5, 400, START, until=START, duplicates=0, dirty=0, stragglers=0
-        )
-    )
+    none = Counter(d.label for d in simulate(5, 400, START, until=START, duplicates=0, dirty=0, stragglers=0))
     assert set(none) == {None}
 
 
@@ -135,9 +120,7 @@ def test_dirt_of_every_kind_comes_and_most_of_it_is_refused_by_the_job() -> None
     for kind, d in kinds.items():
         if kind == "far future":  # an event all right, but one for quarantine
             assert decode_event(d.value, "c", d.at, 0, 0).event_time > d.at + 365 * DAY
-        elif (
-            kind == "deep"
-        ):  # readers differ on how deep is too deep; none may fall over
+        elif kind == "deep":  # readers differ on how deep is too deep; none may fall over
             assert d.value.count(b"[") == 2000
         else:
             with pytest.raises(InvalidRecord):
@@ -159,26 +142,18 @@ def test_the_rate_of_the_live_part() -> None:
             dirty=0,
             duplicates=0,
         )
-        assert sum(d.at >= START for d in shop) == pytest.approx(
-            rate * seconds, rel=0.15
-        )
+        assert sum(d.at >= START for d in shop) == pytest.approx(rate * seconds, rel=0.15)
 
 
 def test_live_goes_on_without_end() -> None:
-    assert next(
-        d
-        for d in simulate(1, 50, START, days=0, past=False, rate=20)
-        if d.at > START + 60 * MINUTE
-    )
+    assert next(d for d in simulate(1, 50, START, days=0, past=False, rate=20) if d.at > START + 60 * MINUTE)
 
 
 def test_limits_of_days_are_crossed_in_the_first_live_minutes() -> None:
     """Several customers a minute cross 30 minutes and 24 hours after a cart, and 7 days after a look, in silence."""
     by_customer: dict[str, list[tuple[int, str, dict[str, Any]]]] = defaultdict(list)
     for time, event in clean_events():
-        by_customer[event["userId"]].append(
-            (time, name(event), event.get("properties", {}))
-        )
+        by_customer[event["userId"]].append((time, name(event), event.get("properties", {})))
     crossings: Counter[tuple[str, int]] = Counter()
     for happened in by_customer.values():
         happened.sort(key=lambda item: item[0])
@@ -188,18 +163,12 @@ def test_limits_of_days_are_crossed_in_the_first_live_minutes() -> None:
             ("Cart Updated", DAY),
             ("Product Viewed", 7 * DAY),
         ):
-            if (
-                last_name == what
-                and 0 <= (crossing := last_time + wait - START) < 5 * MINUTE
-            ):
+            if last_name == what and 0 <= (crossing := last_time + wait - START) < 5 * MINUTE:
                 assert what != "Cart Updated" or properties["item_count"] >= 3
                 crossings[(f"{what} {wait}", crossing // (5 * MINUTE))] += 1
         orders = [time for time, what, _ in happened if what == "Order Completed"]
         for days in (30, 90):
-            if (
-                len(orders) >= 2
-                and 0 <= (crossing := orders[-1] + days * DAY - START) < 5 * MINUTE
-            ):
+            if len(orders) >= 2 and 0 <= (crossing := orders[-1] + days * DAY - START) < 5 * MINUTE:
                 crossings[(f"order {days}", 0)] += 1
     assert len(crossings) == 5, crossings
     assert all(count >= 8 for count in crossings.values()), crossings
@@ -214,18 +183,12 @@ def test_personas_do_what_they_are_named_for() -> None:
         if name(event) == "Product Viewed":
             views[event["userId"]][event["properties"]["product_id"]] += 1
     buyers = [c for c in per_customer.values() if c["Order Completed"] >= 3]
-    abandoners = [
-        c
-        for c in per_customer.values()
-        if c["Cart Updated"] >= 3 and not c["Order Completed"]
-    ]
+    abandoners = [c for c in per_customer.values() if c["Cart Updated"] >= 3 and not c["Order Completed"]]
     clickers = [c for c in per_customer.values() if c["Email Link Clicked"] >= 2]
     looking_again = [c for c in views.values() if max(c.values()) > 3]
     for group in (buyers, abandoners, clickers, looking_again):
         assert len(group) >= 10
-    assert len({event["anonymousId"] for _, event in events}) > len(
-        per_customer
-    )  # several devices
+    assert len({event["anonymousId"] for _, event in events}) > len(per_customer)  # several devices
 
 
 def test_office_workers_come_by_phone_in_their_office_hours() -> None:
@@ -235,15 +198,9 @@ def test_office_workers_come_by_phone_in_their_office_hours() -> None:
     for time, event in clean_events():
         context = event["context"]
         devices[event["userId"]].add(context["device"]["type"])
-        if START - 8 * DAY <= time < START - HOUR and not name(event).startswith(
-            "Email"
-        ):
-            local = datetime.fromtimestamp(
-                (time + offsets[context["timezone"]]) / 1000, UTC
-            )
-            in_hours[event["userId"]].append(
-                local.weekday() < 5 and 9 <= local.hour < 17
-            )
+        if START - 8 * DAY <= time < START - HOUR and not name(event).startswith("Email"):
+            local = datetime.fromtimestamp((time + offsets[context["timezone"]]) / 1000, UTC)
+            in_hours[event["userId"]].append(local.weekday() < 5 and 9 <= local.hour < 17)
     shares: dict[bool, list[float]] = defaultdict(list)
     for who, inside in in_hours.items():
         if len(inside) >= 20:
@@ -262,11 +219,7 @@ def test_lifetime_value_is_the_sum_of_orders_less_refunds() -> None:
             spent[who] += round(event["properties"]["revenue"] * 100)
         elif name(event) == "Order Refunded":
             spent[who] -= round(event["properties"]["revenue"] * 100)
-        elif (
-            name(event) == "identify"
-            and spent[who]
-            and round(event["traits"]["lifetime_value"] * 100) == spent[who]
-        ):
+        elif name(event) == "identify" and spent[who] and round(event["traits"]["lifetime_value"] * 100) == spent[who]:
             checked += 1
     assert checked > 100
 
@@ -279,9 +232,7 @@ def test_new_customers_keep_coming() -> None:
     assert sum(START - 7 * DAY < time < START for time in first.values()) >= 10
 
 
-@pytest.mark.parametrize(
-    "arguments", [{"customers": 19}, {"rate": 0.0}, {"disorder": 1}]
-)
+@pytest.mark.parametrize("arguments", [{"customers": 19}, {"rate": 0.0}, {"disorder": 1}])
 def test_impossible_arguments_are_refused(arguments: dict[str, Any]) -> None:
     with pytest.raises(ValueError):
         simulate(**{"seed": 1, "customers": 100, "start": START, **arguments})
