@@ -5,7 +5,8 @@ A value is a list of words parted by spaces, several orders by ";":
   never      want no timer                   hang      answer no more
   forget     have the state removed          wait F    go on once the file F exists (F.seen is made while waiting)
   count N    raise the counter N             grow N    make the state N bytes longer
-  babble     print to the standard output    wrong     answer one result too few
+  babble     print to the standard output    wrong     answer a number of results that is wrong
+  once F     die unless the file F exists, and make it
 Anything else is only noted. The state is JSON: {"seen": arrivals, "next": time or null, "pad": text}.
 Each arrival gives the output (0, customer, "<value or timer@T or none>|<seen>|<watermark>|<partition>:<offset>|<size>|<key>").
 Each frame gives the output (4, null, "a=2,b=1").
@@ -152,6 +153,10 @@ class Batch:
             open(rest + ".seen", "w").close()
             while not os.path.exists(rest):
                 time.sleep(0.001)
+        elif word == "once":
+            if not os.path.exists(rest):
+                open(rest, "w").close()
+                last_words("RuntimeError: this happens once", 3)
         elif word == "babble":
             print("here I am", flush=True)
         elif word == "wrong":

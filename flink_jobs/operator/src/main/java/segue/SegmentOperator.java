@@ -35,6 +35,8 @@ import org.apache.flink.streaming.api.operators.TwoInputStreamOperator;
 import org.apache.flink.streaming.api.watermark.Watermark;
 import org.apache.flink.streaming.runtime.streamrecord.StreamRecord;
 import org.apache.flink.types.Row;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * Segments customers: gathers arrivals, hands each customer's state and arrivals to a Python worker in one frame, and applies what
@@ -51,6 +53,8 @@ import org.apache.flink.types.Row;
 public class SegmentOperator extends AbstractStreamOperator<Row>
         implements TwoInputStreamOperator<Row, byte[], Row>, Triggerable<String, VoidNamespace> {
     private static final long serialVersionUID = 1L;
+
+    private static final Logger LOG = LoggerFactory.getLogger(SegmentOperator.class);
 
     private static final MapStateDescriptor<String, byte[]> RULES =
             new MapStateDescriptor<>("rules", StringSerializer.INSTANCE, BytePrimitiveArraySerializer.INSTANCE);
