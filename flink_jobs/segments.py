@@ -80,7 +80,6 @@ def configuration(settings: Settings, from_savepoint: str) -> Configuration:
         "restart-strategy.type": "exponential-delay",
         "restart-strategy.exponential-delay.initial-backoff": "500 ms",
         "restart-strategy.exponential-delay.max-backoff": "30 s",
-        "restart-strategy.exponential-delay.attempts-before-reset-backoff": "infinite",
     }
     if checkpoints.directory:
         values["execution.checkpointing.dir"] = f"{checkpoints.directory.rstrip('/')}/checkpoints"
@@ -129,7 +128,7 @@ def read_events(environment: StreamExecutionEnvironment, settings: Settings) -> 
             record_partition INT METADATA FROM 'partition',
             record_offset BIGINT METADATA FROM 'offset',
             event_time AS EVENT_TIME_OF(record_value, record_time, CAST({job.skew} AS BIGINT)),
-            WATERMARK FOR event_time AS event_time - INTERVAL '{job.disorder // 1000}.{job.disorder % 1000:03d}' SECOND(6, 3)
+            WATERMARK FOR event_time AS event_time - INTERVAL '{_interval(job.disorder)}' DAY TO SECOND(3)
         ) WITH ({quoted})
         """
     )
@@ -140,6 +139,15 @@ def read_events(environment: StreamExecutionEnvironment, settings: Settings) -> 
     columns = Types.ROW([octets, octets, Types.INSTANT(), Types.INT(), Types.LONG(), Types.INSTANT()])
     # Without the rowtime column among those selected neither timestamps nor watermarks would flow.
     return tables.to_append_stream(table, columns)._j_data_stream  # noqa: SLF001  (the graph goes on in the JVM)
+
+
+def _interval(milliseconds: int) -> str:
+    """`days hours:minutes:seconds.millis`: the one form of interval in which SQL takes any length."""
+    seconds, millis = divmod(int(milliseconds), 1000)
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    return f"{days} {hours:02d}:{minutes:02d}:{seconds:02d}.{millis:03d}"
 
 
 def _quote(text: str) -> str:

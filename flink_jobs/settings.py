@@ -25,8 +25,8 @@ class SettingsError(Exception):
     """A setting that cannot be used; the message says where it stands and what is allowed."""
 
 
-class Duration(int):
-    """Milliseconds, written as words (`5s`, `10m`)."""
+Duration = typing.NewType("Duration", int)
+"""Milliseconds, written as words (`5s`, `10m`)."""
 
 
 @dataclass(frozen=True)

@@ -30,11 +30,16 @@ _LOGIN = re.compile(r'(username|password)\s*=\s*"((?:[^"\\]|\\.)*)"')
 
 @dataclass(frozen=True)
 class Topic:
-    """A topic as it ought to be. `compacted` topics keep the newest value of each key."""
+    """A topic as it ought to be. `compacted` topics keep the newest value of each key.
+
+    `stamped`: the broker stamps records with its own clock. A producer's clock decides neither how long a record of the
+    past is kept (replayed history would be deleted at once for its age) nor whether an event comes from the future.
+    """
 
     name: str
     partitions: int
     compacted: bool = False
+    stamped: bool = False
 
 
 def client_options(settings: Settings) -> dict[str, Any]:
@@ -70,7 +75,7 @@ def expected_topics(settings: Settings) -> list[Topic]:
     """All topics of the segments job."""
     topics, partitions = settings.topics, settings.kafka.partitions
     return [
-        Topic(topics.events, partitions),
+        Topic(topics.events, partitions, stamped=True),
         Topic(topics.segment_changes, partitions),
         Topic(topics.customer_segments, partitions, compacted=True),
         Topic(topics.dead_letters, 1),
@@ -95,12 +100,14 @@ def ensure_topics(settings: Settings) -> list[str]:
 
 
 def _create(admin: Any, topic: Topic, replication: int) -> None:
-    policy = "compact" if topic.compacted else "delete"
+    configs = {"cleanup.policy": "compact" if topic.compacted else "delete"}
+    if topic.stamped:
+        configs["message.timestamp.type"] = "LogAppendTime"
     new = NewTopic(
         name=topic.name,
         num_partitions=topic.partitions,
         replication_factor=replication,
-        topic_configs={"cleanup.policy": policy},
+        topic_configs=configs,
     )
     try:
         admin.create_topics([new])

@@ -46,6 +46,8 @@ def identity(value: object) -> str | None:
     """
     kind = type(value)
     if kind is str:
+        if len(value) <= _KEY_LENGTH:  # type: ignore[arg-type]
+            return value  # type: ignore[return-value]
         text = value
     elif kind is int:
         text = str(value)

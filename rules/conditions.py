@@ -181,22 +181,36 @@ def per_value(
         # Until the blocking event leaves the window nothing holds; look again then, if anything is left by then.
         return (False, free) if times[-1] + window > free else _NO
 
-    def evaluate(profile: Profile, clock: int) -> tuple[bool, int]:
-        state = profile.slots.get(key)
-        if state is None:
-            return _NO
+    def general(profile: Profile, clock: int) -> tuple[bool, int]:
         earliest = NEVER
-        for value in reversed(state):
-            times = state[value]
-            if len(times) < low:
-                continue
+        for value, times in profile.slots.get(key, {}).items():
             truth, flip = of_value(profile, clock, value, times)
             if truth:
-                # One is enough, and the one seen last most often holds longest; at its end the others are looked at.
                 return True, flip
             if flip < earliest:
                 earliest = flip
         return False, earliest
+
+    def at_least(profile: Profile, clock: int) -> tuple[bool, int]:
+        state = profile.slots.get(key)
+        if state is None:
+            return _NO
+        oldest, earliest = clock - window, NEVER
+        blocked = profile.slots.get(without_key)
+        # One value is enough. The one seen last most often holds longest; at its end the others are looked at.
+        for value in reversed(state):
+            times = state[value]
+            if len(times) < low or times[-low] <= oldest:
+                continue
+            if blocked is not None and (stopped := blocked.get(value)) is not None and stopped[-1] > oldest:
+                # Until the blocking event leaves the window this value does not hold; it may do so afterwards.
+                if times[-low] > stopped[-1] and stopped[-1] + window < earliest:
+                    earliest = stopped[-1] + window
+                continue
+            return True, times[-low] + window
+        return False, earliest
+
+    evaluate = at_least if high is None and window != NEVER else general
 
     def values(profile: Profile, clock: int) -> list[dict[str, Any]]:
         found = [

@@ -203,7 +203,10 @@ class Keyed(Slot):
                 self._trim(state, clock)
             return
         state[text] = times  # the value seen last stands last: conditions look there first
-        insort(times, time)
+        if time >= times[-1]:
+            times.append(time)
+        else:
+            insort(times, time)
         if len(times) > self.keep:
             del times[: len(times) - self.keep]
 
