@@ -48,6 +48,16 @@ class Account:
     last_time: int | None = None
     cut_short: bool = False
 
+    def note(self, outcome: Outcome) -> None:
+        """Counts an outcome and its lines."""
+        if isinstance(outcome, Mapped):
+            self.events += 1
+            self.in_events += outcome.lines
+        elif isinstance(outcome, Repeated):
+            self.repeated += outcome.lines
+        else:
+            self.rejected[outcome.reason] += outcome.lines
+
     @property
     def open(self) -> int:
         """Lines that were read and have not ended up anywhere. Once a file is played wholly, anything but 0 is a fault of ours."""
@@ -92,19 +102,6 @@ class Pace:
             meanwhile()
 
 
-def counted(lines: Iterator[Outcome], account: Account) -> Iterator[Outcome]:
-    """The outcomes as they are, noted in the account."""
-    for outcome in lines:
-        if isinstance(outcome, Mapped):
-            account.events += 1
-            account.in_events += outcome.lines
-        elif isinstance(outcome, Repeated):
-            account.repeated += outcome.lines
-        else:
-            account.rejected[outcome.reason] += outcome.lines
-        yield outcome
-
-
 def play(
     source: Iterator[Outcome],
     sender: Sender | None,
@@ -124,7 +121,7 @@ def play(
     the event's time. That of a rejected line, and of an event whose time is no time for a record (before 2000, or after `latest`:
     brokers refuse those, with their whole batch), is the newest event time so far: the same in each replay.
     """
-    for outcome in counted(source, account):
+    for outcome in source:
         if isinstance(outcome, Mapped):
             stamp = outcome.event_time
             if stamp < EARLIEST_EVENT_TIME or (latest is not None and stamp > latest):
@@ -133,15 +130,18 @@ def play(
                 pace.wait(stamp, progress)
                 account.first_time = stamp if account.first_time is None else min(account.first_time, stamp)
                 account.last_time = stamp if account.last_time is None else max(account.last_time, stamp)
+            account.note(outcome)  # only now: an event that is still waited for when Ctrl-C comes is not played
             if sender is not None:
                 sender.send(topic, outcome.key, outcome.value, stamp)
             if limit is not None and account.events >= limit:
                 account.cut_short = True
                 break
-        elif isinstance(outcome, Rejected) and dead_letters is not None and sender is not None:
-            letter = dead_letter(outcome, file, f"{file}:{outcome.line}")
-            sender.send(dead_letters, outcome.key, letter, account.last_time or 0)
-            account.dead_letters += 1
+        else:
+            account.note(outcome)
+            if isinstance(outcome, Rejected) and dead_letters is not None and sender is not None:
+                letter = dead_letter(outcome, file, f"{file}:{outcome.line}")
+                account.dead_letters += 1
+                sender.send(dead_letters, outcome.key, letter, account.last_time or 0)
         progress()
         if sender is not None and sender.broken:
             account.cut_short = True
@@ -216,6 +216,8 @@ def run(args: argparse.Namespace) -> int:
             sender = stack.enter_context(KafkaSender(bootstrap))
             began = time.monotonic()
         show = stack.enter_context(progress(console, account, sender))
+        if sender is not None:
+            sender.meanwhile = show
         try:
             play(
                 source,
@@ -248,9 +250,11 @@ def wrong(account: Account, sender: Sender | None) -> list[str]:
     if sender is not None:
         if sender.failed:
             faults.append(f"Kafka refused {sender.failed:,} records, the first with: {sender.failure}")
-        if sender.sent != sender.acknowledged + sender.failed:
-            faults.append(f"{sender.sent - sender.acknowledged - sender.failed:,} records were never acknowledged")
-        if sender.sent != account.events + account.dead_letters:
+        if lost := sender.sent - sender.acknowledged - sender.failed:
+            why = f": {sender.failure}" if sender.failure and not sender.failed else ""
+            faults.append(f"{lost:,} records were never acknowledged{why}")
+        # Ctrl-C may come between the count and the sending of a record.
+        if abs(account.events + account.dead_letters - sender.sent) > (1 if account.cut_short else 0):
             faults.append("the number of records sent is not that of events and dead letters")
     return faults
 

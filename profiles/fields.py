@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from profiles.document import Mapping, Node, Scalar, Sequence, suggestion
 
-type_names: Final = ("text", "integer", "number", "boolean", "time")
+TYPES: Final = ("text", "integer", "number", "boolean", "time")
 EXACT: Final = Context(prec=200)
 """Arithmetic on values of at most 40 digits that never rounds."""
 
@@ -100,7 +100,7 @@ def parse_field(name: str, node: Node) -> Field:
     """Reads one entry of `fields`; DocumentError points at what is wrong with it."""
     entry = mapping_of(node)
     kind_node = entry.required("type")
-    kind = one_of(kind_node, type_names)
+    kind = one_of(kind_node, TYPES)
     known = ["from", "type", "unit", "optional", "missing"]
     known += {"text": ["values", "unlisted"], "time": ["format", "zone"], "boolean": []}.get(
         kind, ["scale", "absolute"]
@@ -235,7 +235,8 @@ def _time_converter(entry: Mapping) -> Convert:
     @lru_cache(maxsize=1024)  # rows of one order share their time, and strptime is slow
     def parse(text: str) -> int:
         try:
-            moment = datetime.fromisoformat(text) if pattern == "iso" else datetime.strptime(text, pattern)
+            # Naive where the pattern names no zone; then it gets the declared one below.
+            moment = datetime.fromisoformat(text) if pattern == "iso" else datetime.strptime(text, pattern)  # noqa: DTZ007
         except (ValueError, OverflowError):
             raise Unreadable("not a time in the declared format") from None
         if moment.tzinfo is None:
@@ -317,13 +318,10 @@ def _test(field: Field, operator: str, node: Node, at: Node) -> Condition:
     if operator == "exists":
         wanted = truth_of(node)
         return lambda row: (row[name] is not None) is wanted
-    if field.kind not in _NEEDS.get(operator, type_names):
+    if field.kind not in _NEEDS.get(operator, TYPES):
         raise at.error(f"{operator} does not go with {name!r}, which is of type {field.kind}")
-    operand: Any
-    if operator in ("in", "not_in"):
-        operand = frozenset(_operand(field, item) for item in items_of(node))
-    else:
-        operand = _operand(field, node)
+    many = operator in ("in", "not_in")
+    operand: Any = frozenset(_operand(field, item) for item in items_of(node)) if many else _operand(field, node)
     compare = _COMPARE[operator]
     # A value that an enum made may have another type than the operand; then they are not comparable, and it does not hold.
     plain = operator not in ("gt", "gte", "lt", "lte", "starts_with", "not_starts_with")

@@ -325,7 +325,7 @@ def _deliver(
         fate = draw()
         if fate < straggling:
             if fate < bad:
-                kind, dross = next(dirt(chance, customer, moment, number, oversize))
+                kind, dross = dirt(chance, customer, moment, number, oversize)
                 push(pending, (time + delay, -number, Delivery(time + delay, customer.key, dross, f"dirt: {kind}")))
             elif fate < twice:
                 again = time + 1 + int(draw() * (disorder if draw() < 0.9 else HOUR))

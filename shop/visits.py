@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from typing import Final
 
 from shop.people import Customer, Product, money, tier
@@ -161,26 +160,23 @@ class Writer:
         return script
 
 
-def dirt(
-    chance: random.Random, customer: Customer, time: str, serial: int, oversize: bool
-) -> Iterator[tuple[str, bytes]]:
-    """Endless records that no event, or no usable one, can be made of: (kind of dirt, value). `time` is ISO 8601."""
-    who = f'"userId":"{customer.id}","messageId":"dirt-{serial}"'
+def dirt(chance: random.Random, customer: Customer, time: str, serial: int, oversize: bool) -> tuple[str, bytes]:
+    """A record that no event, or no usable one, can be made of: (kind of dirt, value). `time` is ISO 8601."""
+    head = f'"type":"track","userId":"{customer.id}","messageId":"dirt-{serial}"'
     kinds: list[tuple[str, bytes]] = [
         ("not json", b"<html>502 Bad Gateway</html>"),
-        ("cut off", f'{{"type":"track",{who},"timestamp":"{time}","event":"Product Vie'.encode()),
-        ("not utf-8", f'{{"type":"track",{who},"timestamp":"{time}","event":"'.encode() + b'caf\xe9"}'),
+        ("cut off", f'{{{head},"timestamp":"{time}","event":"Product Vie'.encode()),
+        ("not utf-8", f'{{{head},"timestamp":"{time}","event":"'.encode() + b'caf\xe9"}'),
         ("not an object", b"[1,2,3]"),
-        ("wrong types", f'{{"type":"track",{who},"timestamp":"{time}","event":{{"a":1}},"properties":"none"}}'.encode()),
-        ("no time", f'{{"type":"track",{who},"event":"Product Viewed","properties":{{}}}}'.encode()),
-        ("far future", f'{{"type":"track",{who},"timestamp":"9999-12-31T23:59:59.999Z","event":"Product Viewed"}}'.encode()),
-        ("1970", f'{{"type":"track",{who},"timestamp":"1970-01-01T00:00:00.000Z","event":"Product Viewed"}}'.encode()),
-        ("no name", f'{{"type":"track",{who},"timestamp":"{time}","properties":{{"price":1}}}}'.encode()),
-        ("not a number", f'{{"type":"track",{who},"timestamp":"{time}","event":"Order Completed","properties":{{"revenue":NaN}}}}'.encode()),
-        ("deep", f'{{"type":"track",{who},"timestamp":"{time}","event":"x","properties":'.encode() + b"[" * 2000 + b"]" * 2000 + b"}"),
+        ("wrong types", f'{{{head},"timestamp":"{time}","event":{{"a":1}},"properties":"none"}}'.encode()),
+        ("no time", f'{{{head},"event":"Product Viewed","properties":{{}}}}'.encode()),
+        ("far future", f'{{{head},"timestamp":"9999-12-31T23:59:59.999Z","event":"Product Viewed"}}'.encode()),
+        ("1970", f'{{{head},"timestamp":"1970-01-01T00:00:00.000Z","event":"Product Viewed"}}'.encode()),
+        ("no name", f'{{{head},"timestamp":"{time}","properties":{{"price":1}}}}'.encode()),
+        ("not a number", f'{{{head},"timestamp":"{time}","event":"Order Completed","properties":{{"revenue":NaN}}}}'.encode()),
+        ("deep", f'{{{head},"timestamp":"{time}","event":"x","properties":'.encode() + b"[" * 2000 + b"]" * 2000 + b"}"),
         ("empty", b""),
     ]  # fmt: skip
     if oversize:
-        kinds.append(("oversize", f'{{"type":"track",{who},"event":"x","padding":"{"x" * 900_000}"}}'.encode()))
-    while True:
-        yield kinds[int(chance.random() * len(kinds))]
+        kinds.append(("oversize", f'{{{head},"event":"x","padding":"{"x" * 900_000}"}}'.encode()))
+    return kinds[int(chance.random() * len(kinds))]

@@ -7,7 +7,6 @@ import base64
 import gzip
 import json
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -39,9 +38,9 @@ class FakeSender:
         self._breaks = breaks
         self._loses = loses
 
-    def send(self, topic: str, key: bytes | None, value: bytes, time: int) -> None:
+    def send(self, topic: str, key: bytes | None, value: bytes, timestamp: int) -> None:
         self.sent += 1
-        self.records.append((topic, key, value, time))
+        self.records.append((topic, key, value, timestamp))
         if self.sent in self._refuse:
             self.failed += 1
             self.failure = "refused"
@@ -261,7 +260,7 @@ def command(*words: str) -> int:
 
 
 @pytest.fixture
-def sales(tmp_path: Path) -> Iterator[Path]:
+def sales(tmp_path: Path) -> Path:
     path = tmp_path / "sales.csv"
     path.write_text(
         "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n"
@@ -270,7 +269,7 @@ def sales(tmp_path: Path) -> Iterator[Path]:
         "2,A,x,2.0,2010-12-01 08:26:00,0.0,7.0,UK\n"
         "3,A,x,2.0,2010-12-01 08:26:00,1.0,,UK\n"
     )
-    yield path
+    return path
 
 
 def test_a_dry_run_of_the_whole_command(sales: Path, capsys: pytest.CaptureFixture[str]) -> None:
