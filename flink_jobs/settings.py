@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from profiles.document import DocumentError, Node, load, suggestion
 from profiles.document import Mapping as MappingNode
-from profiles.document import Sequence as SequenceNode
-from rules.duration import parse_duration
+from rules.duration import format_duration, parse_duration
 
 
 class SettingsError(Exception):
@@ -34,9 +34,13 @@ class Kafka:
     """Where Kafka is. `properties` go to every client as they are (security.protocol, sasl.jaas.config, ssl...)."""
 
     bootstrap_servers: str = ""
+    """Addresses of the brokers, `host:port`, with commas between. Empty: the broker of `segue up`."""
     properties: dict[str, str] = field(default_factory=dict)
+    """Passed to every client as they are, such as `security.protocol`, `sasl.mechanism`, `sasl.username`, `sasl.password`."""
     replication: int = 1
+    """Copies of each topic that is created."""
     partitions: int = 4
+    """Partitions of each topic that is created (word on trouble and rules has one). No more tasks than this read at once."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +48,19 @@ class Topics:
     """Names of the topics."""
 
     events: str = "events"
+    """Read: what customers do."""
     segment_changes: str = "segment-changes"
+    """Written: who entered or left which segment."""
     customer_segments: str = "customer-segments"
+    """Written, compacted: the segments that each customer is in."""
     dead_letters: str = "dead-letters"
+    """Written: records that could not be used, and why."""
     late_events: str = "late-events"
+    """Written: events that no window could count any more."""
     rule_status: str = "rule-status"
+    """Written: whether a published rule set runs."""
     rules: str = "rules"
+    """Read, compacted: published rule sets."""
 
 
 @dataclass(frozen=True)
@@ -60,19 +71,33 @@ class Job:
     """
 
     name: str = "segue"
+    """Name on the cluster; also the consumer group and the beginning of the transactional ids. One running job a name."""
     parallelism: int = 1
+    """How many tasks share the customers: one slot and one Python worker each."""
     max_parallelism: int = 128
+    """The most that `parallelism` can ever be. Part of the layout of the state: never change it for a job that has some."""
     clock: Literal["live", "replay"] = "live"
+    """`live`: time passes while no event comes. `replay`: only events move it, so history gives the same at any speed."""
     disorder: Duration = Duration(5_000)
+    """By how much events may be out of order and their timers still wait for them."""
     idle_after: Duration = Duration(2_000)
+    """A partition without events for so long no longer holds up the others."""
     skew: Duration = Duration(300_000)
+    """An event that claims to be from further in the future than this is quarantined."""
     start: Literal["committed", "earliest", "latest"] = "committed"
+    """Where a job without a snapshot begins: where its group left off (else at the beginning), or at either end."""
     stop: Literal["never", "latest"] = "never"
+    """`latest`: read what is there at the start, then end."""
     delivery: Literal["exactly_once", "at_least_once"] = "exactly_once"
+    """`exactly_once`: seen with the next checkpoint. `at_least_once`: seen at once, and after a failure again under the same ids."""
     customer_field: str = ""
+    """Path of the customer id in the value (`userId`, `customer.id`). Empty: the key of the record is the id."""
     max_record_bytes: int = 262_144
+    """A longer record is a dead letter, and is not looked into."""
     expiry: Duration = Duration(730 * 86_400_000)
+    """A customer who was silent for so long leaves all segments, and nothing is kept of them."""
     remembered_messages: int = 48
+    """Newest message ids that are kept of each customer to know repeats by; 8 bytes each."""
 
 
 @dataclass(frozen=True)
@@ -80,10 +105,15 @@ class Checkpoints:
     """How state is kept. `directory` is a URI that every TaskManager can write (file:, s3:, hdfs:)."""
 
     interval: Duration = Duration(10_000)
+    """Time between checkpoints; exactly-once output is seen this much later."""
     timeout: Duration = Duration(600_000)
+    """A checkpoint that takes longer is given up."""
     directory: str = ""
+    """URI of the folder that holds checkpoints and savepoints. Empty: none outlives the cluster."""
     backend: Literal["heap", "rocksdb"] = "heap"
+    """`heap`: quick, as much as fits into memory. `rocksdb`: on local disk, and checkpoints hold only what has changed."""
     transaction_timeout: Duration = Duration(840_000)
+    """The broker drops output that was not committed for so long: longer than a checkpoint and a restart; 15m at most by default there."""
 
 
 @dataclass(frozen=True)
@@ -91,10 +121,15 @@ class Batches:
     """How the operator hands arrivals to its worker, and how long bytes may wait on their way. Bigger is quicker and later."""
 
     size: int = 500
+    """The most arrivals that go to the worker at once."""
     linger: Duration = Duration(2)
+    """The longest that an arrival waits for others to go with."""
     buffer_timeout: Duration = Duration(5)
+    """The longest that Flink's network buffers wait to be full."""
     deadline: Duration = Duration(60_000)
+    """A worker that takes longer over a batch counts as dead, and its task is restarted."""
     cached_profiles: int = 20_000
+    """Decoded profiles that a worker keeps; 0 for none."""
 
 
 @dataclass(frozen=True)
@@ -102,9 +137,13 @@ class Flink:
     """Which cluster runs the job: the address of its REST endpoint (`host:port`). Empty: an embedded one in this process."""
 
     rest: str = ""
+    """The cluster's REST endpoint, `host:port`. Empty: the cluster of `segue up`; for `flink run`, the one that it was told."""
     python: str = "python3"
+    """The Python that runs the worker, as TaskManagers find it. It needs the locked packages."""
     jars: list[str] = field(default_factory=list)
+    """Jars that travel with the job; what lies in the cluster's `lib/` is better left there."""
     properties: dict[str, str] = field(default_factory=dict)
+    """Flink's own options for this job, over what is set here."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +190,10 @@ def _types() -> dict[str, Any]:
     return typing.get_type_hints(Settings)
 
 
+def _hints(part: str) -> dict[str, Any]:
+    return typing.get_type_hints(_types()[part])
+
+
 def _from_document(document: Node) -> dict[str, dict[str, Any]]:
     if not isinstance(document, MappingNode):
         raise document.error("settings are a mapping of parts", f"parts: {', '.join(_types())}")
@@ -159,12 +202,12 @@ def _from_document(document: Node) -> dict[str, dict[str, Any]]:
     for part, node in document.items():
         if not isinstance(node, MappingNode):
             raise node.error(f"`{part}` must be a mapping")
-        hints = typing.get_type_hints(_types()[part])
+        hints = _hints(part)
         node.only(hints)
         values[part] = {}
         for key, value in node.items():
             try:
-                values[part][key] = _convert(hints[key], value.plain())
+                values[part][key] = _checked(part, key, _convert(hints[key], value.plain()))
             except ValueError as error:
                 raise value.error(f"`{part}.{key}` {error}") from None
     return values
@@ -174,20 +217,23 @@ def _from_variable(values: dict[str, dict[str, Any]], name: str, part: str, key:
     parts = _types()
     if part not in parts:
         raise SettingsError(f"environment variable {name}: no part `{part}`{suggestion(part, parts)}")
-    hints = typing.get_type_hints(parts[part])
+    hints = _hints(part)
     plain: Any = raw
     key, _, inner = key.partition("__")
     if key not in hints:
         raise SettingsError(f"environment variable {name}: no key `{key}` in `{part}`{suggestion(key, hints)}")
-    if hints[key] == dict[str, str]:
+    if bool(inner) is not (hints[key] == dict[str, str]):
+        wanted = f"{ENVIRONMENT_PREFIX}{part}__{key}{'' if inner else '__name'}".upper()
+        raise SettingsError(f"environment variable {name}: did you mean {wanted}?")
+    if inner:
         # SEGUE_KAFKA__PROPERTIES__SECURITY_PROTOCOL: Kafka's own names have dots where variables have underscores.
         plain = {**values.get(part, {}).get(key, {}), inner.replace("_", "."): raw}
     elif hints[key] == list[str]:
         plain = [one for one in raw.split(",") if one]
     elif hints[key] is int:
-        plain = int(raw) if raw.lstrip("-").isdigit() else raw
+        plain = int(raw) if re.fullmatch(r"-?[0-9]{1,18}", raw) else raw
     try:
-        values.setdefault(part, {})[key] = _convert(hints[key], plain)
+        values.setdefault(part, {})[key] = _checked(part, key, _convert(hints[key], plain))
     except ValueError as error:
         raise SettingsError(f"environment variable {name}: {error}") from None
 
@@ -216,7 +262,7 @@ def _convert(hint: Any, value: Any) -> Any:
     return value
 
 
-_RANGES = {
+RANGES = {
     ("kafka", "replication"): (1, 32),
     ("kafka", "partitions"): (1, 10_000),
     ("job", "parallelism"): (1, 1024),
@@ -225,6 +271,7 @@ _RANGES = {
     ("job", "remembered_messages"): (1, 4096),
     ("job", "expiry"): (60_000, 100 * 365 * 86_400_000),
     ("checkpoints", "interval"): (100, 3_600_000),
+    ("checkpoints", "timeout"): (1_000, 86_400_000),
     ("checkpoints", "transaction_timeout"): (1_000, 900_000),
     ("batches", "size"): (1, 100_000),
     ("batches", "linger"): (0, 10_000),
@@ -232,12 +279,20 @@ _RANGES = {
     ("batches", "deadline"): (1_000, 3_600_000),
     ("batches", "cached_profiles"): (0, 10_000_000),
 }
+"""Smallest and largest value, of durations in milliseconds."""
+
+
+def _checked(part: str, key: str, value: Any) -> Any:
+    """`value`, if it lies in the range of its setting; ValueError names the range."""
+    if (part, key) not in RANGES:
+        return value
+    low, high = RANGES[part, key]
+    if not low <= value <= high:
+        words: Callable[[int], str] = format_duration if _hints(part)[key] is Duration else str
+        raise ValueError(f"is {words(value)}, which is not between {words(low)} and {words(high)}")
+    return value
 
 
 def _check(settings: Settings) -> None:
-    for (part, key), (low, high) in _RANGES.items():
-        value = getattr(getattr(settings, part), key)
-        if not low <= value <= high:
-            raise SettingsError(f"`{part}.{key}` is {value}, which is not between {low} and {high}")
     if settings.job.max_parallelism < settings.job.parallelism:
         raise SettingsError("`job.max_parallelism` must be at least `job.parallelism`; it is part of the state's layout")
