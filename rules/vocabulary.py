@@ -1,0 +1,144 @@
+"""The words of the rule language: which keys and operators there are at each place, and what to say about others.
+
+Everything that a rule file may say stands here or in `rules.parse`; a key that is not listed is refused. Words that the
+language is going to have are listed apart, so that they are refused with a clear reason instead of a guess at a typo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from profiles.document import suggestion
+from rules.definition import Operator
+
+SEGMENT_KEYS: Final = ("segment", "name", "owner", "description", "when", "exit", "tests")
+
+CONDITION_KEYS: Final = (
+    "event",
+    "absent",
+    "since",
+    "aggregate",
+    "trait",
+    "sequence",
+    "all",
+    "any",
+    "not",
+    "at_least",
+)
+"""Each condition has exactly one of these."""
+
+MODIFIERS: Final[dict[str, tuple[str, ...]]] = {
+    "event": ("within", "count", "where", "per", "without", "after_silence"),
+    "absent": ("within", "where"),
+    "since": ("occurrence", "where", "gt", "gte", "lt", "lte", "between"),
+}
+"""What may stand beside the key of a condition; nothing where it is not listed."""
+
+AGGREGATE_KEYS: Final = ("of", "fn", "event", "within", "where")
+AGGREGATES: Final = ("sum", "mean", "min", "max", "distinct")
+AT_LEAST_KEYS: Final = ("n", "of")
+SEQUENCE_KEYS: Final = ("steps",)
+WITHOUT_KEYS: Final = ("event", "per", "where")
+REFERENCE_KEYS: Final = ("event", "where")
+EXIT_KEYS: Final = ("on", "after")
+
+TEST_KEYS: Final = ("name", "now", "given", "expect", "transitions")
+GIVEN_KEYS: Final = ("at", "event", "identify", "properties", "context", "id", "arrives")
+EXPECT_KEYS: Final = ("at", "in", "entered", "exited")
+
+COUNT_OPERATORS: Final = (
+    Operator.GTE,
+    Operator.GT,
+    Operator.LTE,
+    Operator.LT,
+    Operator.EQ,
+    Operator.BETWEEN,
+)
+SINCE_OPERATORS: Final = (Operator.GT, Operator.GTE, Operator.LT, Operator.LTE, Operator.BETWEEN)
+NUMBER_OPERATORS: Final = (*COUNT_OPERATORS, Operator.NE)
+VALUE_OPERATORS: Final = tuple(Operator)
+
+PATH_ROOTS: Final = ("properties", "context", "traits")
+
+LATER: Final = frozenset(
+    (
+        # conditions
+        "score",
+        "segment",
+        "cluster",
+        "rfm",
+        "engagement",
+        "points",
+        "affinity",
+        "session",
+        "during",
+        # operators and functions
+        "matches",
+        "before",
+        "after",
+        "rate",
+        "trend",
+        # keys of a segment and of a test
+        "stability",
+        "enter_for",
+        "min_dwell",
+        "cooldown",
+        "group",
+        "priority",
+        "holdout",
+        "backfill",
+        "timezone",
+        "time_zone",
+        "scores",
+    )
+)
+"""Words that the language is going to have, and that this version cannot follow: never ignored, always refused."""
+
+NOT_CONDITIONS: Final = {
+    "never": "for an event that did not happen write `absent: <event>`, with `within` or without",
+    "last": "for the time since the last one write `since: <event>` with `lt`, `lte`, `gt`, `gte` or `between`",
+    "first": "for the time since the first one write `since: <event>`, `occurrence: first` and a comparison",
+    "or": "write `any: [...]`",
+    "and": "write `all: [...]`",
+    "none": "write `not: {any: [...]}`",
+    "context": "test it on an event: `where: {context.device.type: mobile}`",
+    "traits": "write `trait: {<name>: <value>}`",
+    "properties": "test them on an event: `where: {properties.<name>: <value>}`",
+    "times": "write `count: {gte: 3}`",
+    "window": "write `within: 7d`",
+    "for": "a time limit on an event is `within: 7d`; `for` belongs to the `not` step of a sequence",
+}
+"""Words people try in conditions, and what the language says instead."""
+
+NOT_OPERATORS: Final = {
+    "==": "write `eq`",
+    "=": "write `eq`",
+    "!=": "write `ne`",
+    "<": "write `lt`",
+    "<=": "write `lte`",
+    "is": "write the value alone, or `eq`",
+    "equals": "write the value alone, or `eq`",
+    "not": "write `ne`, or `not_in` with a list",
+    "min": "write `gte`",
+    "max": "write `lte`",
+    "at_least": "write `gte`",
+    "at_most": "write `lte`",
+    "more_than": "write `gt`",
+    "less_than": "write `lt`",
+}
+"""Words people try as comparisons."""
+
+
+def about_unknown(key: str, known: Sequence[str], instead: Mapping[str, str] | None = None) -> tuple[str, str]:
+    """Message and hint for a key that is not among `known` at its place; `instead` has hints for words people try.
+
+    >>> about_unknown("withn", ("within", "where"))
+    ("unknown key 'withn'", "did you mean 'within'?")
+    >>> about_unknown("score", CONDITION_KEYS)[0]
+    "'score' is not something this version knows yet"
+    """
+    word = key if len(key) <= 60 else f"{key[:60]}..."
+    if key in LATER:
+        return f"{word!r} is not something this version knows yet", f"known here: {', '.join(known)}"
+    return f"unknown key {word!r}", (instead or {}).get(key) or suggestion(key, known)
