@@ -1,0 +1,288 @@
+"""A rule set: all segments at one version, applied as a whole; how it is read from files and how it travels.
+
+A rule set travels as the text of its files, so that whoever receives it (the job, a colleague's `segue rules diff`) reads
+and validates it anew, and so that nothing of it is lost that a person wrote.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Final, Literal
+
+import msgspec
+
+from profiles.document import MAX_BYTES
+from rules.definition import Segment
+from rules.errors import RuleError, RuleErrors, RuleWarning
+from rules.parse import Rule, parse_rule
+from rules.scenario import Scenario
+
+if TYPE_CHECKING:
+    from rules.plan import Plan
+
+__all__ = ["RuleError", "RuleErrors", "RuleSet", "RuleWarning", "SegmentDiff", "diff", "load_directory", "next_version"]
+
+MOST_PAYLOAD: Final = 8 * 1024 * 1024
+MOST_FILES: Final = 10_000
+FORMAT: Final = 1
+"""Of the payload. A reader refuses one that it does not know rather than misread it."""
+
+_LONGEST_FILE: Final = 300
+_LONGEST_AUTHOR: Final = 300
+_LONGEST_MESSAGE: Final = 4000
+_SET: Final = "rule set"
+
+
+@dataclass(frozen=True)
+class RuleSet:
+    """All segments, ordered by name, and the text of the files they came from.
+
+    `created_at` is in epoch milliseconds (0: not published), `sources` maps file names to texts. `scenarios` are the tests
+    by segment, `warnings` what the files say that was hardly meant.
+    """
+
+    version: int
+    segments: tuple[Segment, ...]
+    created_at: int = 0
+    author: str = ""
+    message: str = ""
+    sources: Mapping[str, str] = field(default_factory=dict)
+    scenarios: Mapping[str, tuple[Scenario, ...]] = field(default_factory=dict, compare=False, repr=False)
+    warnings: tuple[RuleWarning, ...] = field(default=(), compare=False, repr=False)
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The compiled rules; made at first use."""
+        from rules.plan import compile_plan
+
+        return compile_plan(self.segments)
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """What each segment means, by name."""
+        return {segment.name: segment.digest for segment in self.segments}
+
+    @cached_property
+    def texts(self) -> dict[str, str]:
+        """The text of each segment's file, by the segment's name."""
+        return {_stem(file): text for file, text in self.sources.items()}
+
+    def to_payload(self) -> bytes:
+        """The rule set as JSON in UTF-8; `RuleErrors` if it is too large to be published."""
+        payload = _encode(
+            _Payload(
+                FORMAT,
+                self.version,
+                self.created_at,
+                self.author,
+                self.message,
+                {segment.name: segment.version for segment in self.segments},
+                dict(sorted(self.sources.items())),
+            )
+        )
+        if len(payload) > MOST_PAYLOAD:
+            raise _refused(f"the rule set has {len(payload):,} bytes, more than {MOST_PAYLOAD:,}")
+        return payload
+
+    @staticmethod
+    def from_payload(payload: bytes) -> RuleSet:
+        """The rule set in `payload`, validated as if its files had just been written.
+
+        Raises `RuleErrors` with everything that is wrong, and nothing else, whatever the bytes are.
+        """
+        if len(payload) > MOST_PAYLOAD:
+            raise _refused(f"the rule set has {len(payload):,} bytes, more than {MOST_PAYLOAD:,}")
+        try:
+            found = _decode(payload)
+        except msgspec.ValidationError as error:
+            raise _refused(f"this is no rule set: {error}"[:300]) from None
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise _refused("this is no rule set: it is not JSON in UTF-8") from None
+        except RecursionError:
+            raise _refused("this is no rule set: nested too deeply") from None
+        _check(found)
+        rules = _parse_all({file: (file, text) for file, text in found.files.items()})
+        names = {rule.segment.name for rule in rules}
+        if names != found.segments.keys():
+            differ = sorted(names ^ found.segments.keys())
+            raise _refused(f"`segments` and `files` do not name the same segments: {', '.join(differ)[:200]}")
+        for name, version in found.segments.items():
+            if not 1 <= version <= found.version:
+                raise _refused(f"segment {name!r} has version {version}, which is not one from 1 to {found.version}")
+        rule_set = _assemble(found.version, rules, found.files, found.segments)
+        return dataclasses.replace(rule_set, created_at=found.created_at, author=found.author, message=found.message)
+
+
+class _Payload(msgspec.Struct, forbid_unknown_fields=True):
+    format: int
+    version: int
+    created_at: int
+    author: str
+    message: str
+    segments: dict[str, int]
+    files: dict[str, str]
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(_Payload).decode
+
+
+def _check(found: _Payload) -> None:
+    if found.format != FORMAT:
+        raise _refused(f"the rule set has format {found.format}, this build reads {FORMAT}")
+    if not 1 <= found.version < 2**31:
+        raise _refused("the version of a rule set is a number from 1 on")
+    if not 0 <= found.created_at < 2**53:
+        raise _refused("`created_at` is not a time in epoch milliseconds")
+    if len(found.author) > _LONGEST_AUTHOR or len(found.message) > _LONGEST_MESSAGE:
+        raise _refused("`author` or `message` is too long")
+    if not 1 <= len(found.files) <= MOST_FILES:
+        raise _refused(f"a rule set has from 1 to {MOST_FILES:,} files, not {len(found.files):,}")
+    for file in found.files:
+        if len(file) > _LONGEST_FILE or not file.isprintable() or not file.endswith(".yaml"):
+            raise _refused(f"{file[:80]!r} is not the name of a rule file")
+
+
+def load_directory(path: Path) -> RuleSet:
+    """The rule set in a directory's `*.yaml` files (folders within it too), as version 1.
+
+    Raises `RuleErrors` with everything that is wrong in any of them.
+    """
+    if not path.is_dir():
+        raise RuleErrors(
+            [RuleError(str(path), 1, 1, "there is no such directory", "name the folder of the rule files")]
+        )
+    errors: list[RuleError] = []
+    texts: dict[str, tuple[str, str]] = {}
+    for file in sorted(path.rglob("*")):
+        inner = file.relative_to(path)
+        if any(part.startswith(".") for part in inner.parts) or not file.is_file():
+            continue
+        if file.suffix in (".yml", ".YAML", ".YML"):
+            errors.append(RuleError(str(file), 1, 1, "a rule file ends in .yaml", f"rename it to {file.stem}.yaml"))
+        elif file.suffix == ".yaml":
+            try:
+                texts[inner.as_posix()] = (str(file), read_rule_file(file))
+            except RuleErrors as error:
+                errors += error.errors
+    if not texts and not errors:
+        raise RuleErrors(
+            [RuleError(str(path), 1, 1, "there is no rule file in this directory", "rule files end in .yaml")]
+        )
+    if len(texts) > MOST_FILES:
+        raise RuleErrors([RuleError(str(path), 1, 1, f"{len(texts):,} rule files are more than {MOST_FILES:,}")])
+    rules = _parse_all(texts, errors)
+    return _assemble(1, rules, {inner: text for inner, (_, text) in texts.items()}, {})
+
+
+def read_rule_file(file: Path) -> str:
+    """The text of a rule file; `RuleErrors` where it cannot be read, is too large or is not UTF-8."""
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(MAX_BYTES + 4)
+    except OSError as error:
+        raise RuleErrors([RuleError(str(file), 1, 1, f"the file cannot be read: {error.strerror}")]) from None
+    if len(data) > MAX_BYTES + 3:
+        raise RuleErrors([RuleError(str(file), 1, 1, f"the file has more than {MAX_BYTES:,} bytes", "split it")])
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = data[: error.start].decode("utf-8", "replace")
+        line, column = before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
+        message = "this byte is not UTF-8"
+        raise RuleErrors([RuleError(str(file), line, column, message, "save the file as UTF-8")]) from None
+
+
+def _parse_all(texts: Mapping[str, tuple[str, str]], errors: Iterable[RuleError] = ()) -> list[Rule]:
+    """Every file parsed, each given by what it is called in messages and its text; all errors of all files at once."""
+    found, more = list(errors), 0
+    rules: list[Rule] = []
+    by_name: dict[str, str] = {}
+    for shown, text in texts.values():
+        try:
+            rule = parse_rule(text, shown)
+        except RuleErrors as refused:
+            found += refused.errors
+            more += refused.more
+            continue
+        name, at = rule.segment.name, rule.at
+        if name in by_name:
+            found.append(RuleError(shown, *at, f"segment {name!r} is there twice", f"the other is in {by_name[name]}"))
+        by_name.setdefault(name, f"{shown}:{at[0]}:{at[1]}")
+        rules.append(rule)
+    if found:
+        raise RuleErrors(found, more)
+    return rules
+
+
+def _assemble(version: int, rules: list[Rule], sources: Mapping[str, str], versions: Mapping[str, int]) -> RuleSet:
+    segments = [dataclasses.replace(rule.segment, version=versions.get(rule.segment.name, version)) for rule in rules]
+    return RuleSet(
+        version,
+        tuple(sorted(segments, key=lambda segment: segment.name)),
+        sources=dict(sources),
+        scenarios={rule.segment.name: rule.scenarios for rule in rules},
+        warnings=tuple(warning for rule in rules for warning in rule.warnings),
+    )
+
+
+def next_version(previous: RuleSet | None, candidate: RuleSet) -> RuleSet:
+    """`candidate` as the version that follows `previous`. A segment that means what it meant keeps its version."""
+    version = previous.version + 1 if previous else 1
+    known = {segment.name: segment for segment in previous.segments} if previous else {}
+
+    def since(segment: Segment) -> int:
+        before = known.get(segment.name)
+        return before.version if before is not None and before.digest == segment.digest else version
+
+    segments = tuple(dataclasses.replace(segment, version=since(segment)) for segment in candidate.segments)
+    return dataclasses.replace(candidate, version=version, segments=segments)
+
+
+@dataclass(frozen=True)
+class SegmentDiff:
+    """What became of one segment. `reworded`: the text is another, the meaning is not. `text` is a unified diff."""
+
+    segment: str
+    kind: Literal["added", "removed", "changed", "reworded"]
+    text: str
+
+
+def diff(old: RuleSet | None, new: RuleSet) -> list[SegmentDiff]:
+    """What the step from `old` to `new` changes, by segment in order of names; `old` None is a set without segments."""
+    before = old.texts if old else {}
+    meant = old.digests if old else {}
+    found = []
+    for name in sorted(before.keys() | new.texts.keys()):
+        then, now = before.get(name), new.texts.get(name)
+        if then == now:
+            continue
+        kind: Literal["added", "removed", "changed", "reworded"]
+        if then is None:
+            kind = "added"
+        elif now is None:
+            kind = "removed"
+        else:
+            kind = "reworded" if meant[name] == new.digests[name] else "changed"
+        lines = difflib.unified_diff(
+            (then or "").splitlines(),
+            (now or "").splitlines(),
+            f"{name}.yaml (version {old.version})" if old and then is not None else "(nothing)",
+            f"{name}.yaml" if now is not None else "(nothing)",
+            lineterm="",
+        )
+        found.append(SegmentDiff(name, kind, "\n".join(lines)))
+    return found
+
+
+def _stem(file: str) -> str:
+    return PurePath(file).name.removesuffix(".yaml")
+
+
+def _refused(message: str) -> RuleErrors:
+    return RuleErrors([RuleError(_SET, 1, 1, message)])
