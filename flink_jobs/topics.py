@@ -32,14 +32,13 @@ _LOGIN = re.compile(r'(username|password)\s*=\s*"((?:[^"\\]|\\.)*)"')
 class Topic:
     """A topic as it ought to be. `compacted` topics keep the newest value of each key.
 
-    `stamped`: the broker stamps records with its own clock. A producer's clock decides neither how long a record of the
-    past is kept (replayed history would be deleted at once for its age) nor whether an event comes from the future.
+    The broker stamps all records with its own clock. A producer's clock decides neither how long a record of the past is
+    kept (replayed history would be deleted at once for its age) nor whether an event comes from the future.
     """
 
     name: str
     partitions: int
     compacted: bool = False
-    stamped: bool = False
 
 
 def client_options(settings: Settings) -> dict[str, Any]:
@@ -75,7 +74,7 @@ def expected_topics(settings: Settings) -> list[Topic]:
     """All topics of the segments job."""
     topics, partitions = settings.topics, settings.kafka.partitions
     return [
-        Topic(topics.events, partitions, stamped=True),
+        Topic(topics.events, partitions),
         Topic(topics.segment_changes, partitions),
         Topic(topics.customer_segments, partitions, compacted=True),
         Topic(topics.dead_letters, 1),
@@ -100,9 +99,10 @@ def ensure_topics(settings: Settings) -> list[str]:
 
 
 def _create(admin: Any, topic: Topic, replication: int) -> None:
-    configs = {"cleanup.policy": "compact" if topic.compacted else "delete"}
-    if topic.stamped:
-        configs["message.timestamp.type"] = "LogAppendTime"
+    configs = {
+        "cleanup.policy": "compact" if topic.compacted else "delete",
+        "message.timestamp.type": "LogAppendTime",
+    }
     new = NewTopic(
         name=topic.name,
         num_partitions=topic.partitions,
