@@ -193,8 +193,9 @@ class Process:
 
     def alive(self) -> bool:
         """Whether the process itself, not another that was given its id, still runs."""
-        if self._child is not None and self._child.poll() is not None:
-            return False
+        if self._child is not None:
+            # To ask is also what takes a child that has ended from the table of processes.
+            return self._child.poll() is None
         stat = stat_of(self.pid)
         return stat is not None and stat.started == self.started and stat.state not in "ZX"
 
@@ -237,9 +238,10 @@ class Process:
 
         wait_until(gone, timeout, f"{self.name} is killed")
 
-    def stop(self, grace: float = GRACE) -> None:
-        """Ask it to end, wait up to `grace` seconds, then kill what is left of it; returns when nothing is."""
-        self.signal(signal.SIGTERM)
+    def stop(self, grace: float = GRACE, *, asked: bool = False) -> None:
+        """Ask it to end (unless it was `asked`), wait up to `grace` seconds, then kill what is left of it; returns when nothing is."""
+        if not asked:
+            self.signal(signal.SIGTERM)
         try:
             wait_until(lambda: not self.alive(), grace, f"{self.name} ends")
             wait_until(lambda: not self.members(), min(grace, 2.0), f"what {self.name} has started ends")
@@ -267,7 +269,8 @@ def stop_all(processes: Sequence[Process], grace: float = GRACE) -> None:
     first: BaseException | None = None
     for process in processes:
         try:
-            process.stop(grace)
+            # Once is enough: a program that is asked again while it ends may die of it.
+            process.stop(grace, asked=True)
         except WaitError as error:
             first = first or error
     if first is not None:
