@@ -65,6 +65,11 @@ class ProtocolError(Exception):
     """The operator and the worker do not understand each other: a build mixed from two versions."""
 
 
+class _Versioned(msgspec.Struct):
+    version: int
+
+
+_version_decoder = msgspec.json.Decoder(_Versioned)
 _batch_decoder = msgspec.msgpack.Decoder(tuple[int, int, list[Group]])
 _other_decoder = msgspec.msgpack.Decoder(list[Any])
 _encode = msgspec.msgpack.Encoder().encode
@@ -108,10 +113,9 @@ class Worker:
     def follow(self, payload: bytes) -> tuple[bool, str, list[Output], dict[str, int]]:
         """Run under the rule set in `payload` from now on, or keep the present one and say why."""
         running = self.rules.version if self.rules else 0
-        version = None
+        version = _version(payload)
         try:
             rule_set = RuleSet.from_payload(payload)
-            version = rule_set.version
             self.rules = _Active(rule_set, self.limits)
         except (RuleErrors, ValueError) as error:
             detail = f"rule set refused: {error}"[:4000]
@@ -168,18 +172,31 @@ class _Batch:
             try:
                 result = attempt.run(state, arrivals, failed)
             except UnknownCodec as error:
-                failed = dict.fromkeys(range(len(arrivals)), str(error))
-                attempt = _Attempt(self, customer)
-                attempt.refuse_all(arrivals, failed)
-                result = (None, NEVER)
+                attempt, result = self.give_up(customer, arrivals, str(error))
             except Exception as error:  # noqa: BLE001  (whatever one customer's data does to the core, the others go on)
                 self.cache.pop(customer, None)
-                failed[attempt.position] = f"{type(error).__name__} in the core at {_place(error)}"
-                continue
+                reason = f"{type(error).__name__} in the core at {_place(error)}"
+                # Where it was left out already, what all of them left behind is to blame: the newest goes first.
+                at = attempt.position
+                if at in failed:
+                    at = max((one for one in range(len(arrivals)) if one not in failed), default=-1)
+                if at >= 0:
+                    failed[at] = reason
+                    continue
+                attempt, result = self.give_up(customer, arrivals, reason)
             self.outputs += attempt.outputs
             for name in attempt.names:
                 self.count(name)
             return result
+
+    def give_up(
+        self, customer: str, arrivals: list[Arrival], reason: str
+    ) -> tuple[_Attempt, tuple[bytes | None, int]]:
+        """Leave a customer as they are and refuse all that came for them."""
+        attempt = _Attempt(self, customer)
+        for arrival in arrivals:
+            attempt.refuse_failed(arrival, reason)
+        return attempt, (None, NEVER)
 
     def source(self, arrival: Arrival) -> dict[str, Any]:
         return {
@@ -218,6 +235,9 @@ class _Attempt:
                 self.refuse_failed(arrival, failed[position])
                 if profile is not None and arrival[2] == TIMER_PARTITION:
                     next_timer = forget_due(profile, arrival[1])
+                    expires = profile.latest + batch.settings.expiry
+                    if arrival[1] < expires < next_timer:
+                        next_timer = expires
                 continue
             value, moment_, partition, offset, size, _ = arrival
             if partition == TIMER_PARTITION:
@@ -248,7 +268,9 @@ class _Attempt:
                 self.names.append(transition.kind)
                 changed_at = transition.effective_at
         if changed_at or (expired and sequence):
-            self.outputs.append(outputs.customer_segments(customer, profile, changed_at))
+            # A customer who expired and came back, and is in nothing yet, has no memberships to tell of either.
+            kept = profile if profile is not None and profile.sequence else None
+            self.outputs.append(outputs.customer_segments(customer, kept, changed_at))
         return self.keep(state, profile, next_timer)
 
     def profile(self, state: bytes | None) -> Profile | None:
@@ -258,16 +280,20 @@ class _Attempt:
         known = self.batch.cache.pop(self.customer, None)
         if known is not None and known[0] == state:
             return known[1]
-        return decode_profile(state)
+        try:
+            return decode_profile(state)
+        except ValueError:
+            raise UnknownCodec("state is damaged: it cannot be decoded") from None
 
     def keep(self, state: bytes | None, profile: Profile | None, next_timer: int) -> tuple[bytes | None, int]:
         if profile is None:
             return (None if state is None else b""), NEVER
         data = encode_profile(profile)
         cache = self.batch.cache
-        if len(cache) >= self.batch.capacity:
-            del cache[next(iter(cache))]
-        cache[self.customer] = (data, profile)
+        if self.batch.capacity:
+            if len(cache) >= self.batch.capacity:
+                del cache[next(iter(cache))]
+            cache[self.customer] = (data, profile)
         return (None if data == state else data), next_timer
 
     def refuse_raw(self, arrival: Arrival) -> None:
@@ -283,9 +309,13 @@ class _Attempt:
             self.names += ("received", "dead_lettered")
         self.batch.refuse(self.outputs, arrival, "step", reason, self.customer)
 
-    def refuse_all(self, arrivals: list[Arrival], failed: dict[int, str]) -> None:
-        for position, arrival in enumerate(arrivals):
-            self.refuse_failed(arrival, failed[position])
+
+def _version(payload: bytes) -> int | None:
+    """The version that a rule set calls itself, also of one that will be refused; None where it says none."""
+    try:
+        return _version_decoder.decode(payload).version
+    except (ValueError, RecursionError):
+        return None
 
 
 def _place(error: BaseException) -> str:

@@ -97,6 +97,12 @@ def decode_event(value: bytes, customer: str, received_at: int, partition: int, 
         raise InvalidRecord("not JSON in UTF-8") from None
     except RecursionError:
         raise InvalidRecord("nested too deeply") from None
+    if not value.isascii():
+        # The decoder skips over what it does not know without a look at the text in it, but late events repeat all of it.
+        try:
+            value.decode()
+        except UnicodeDecodeError:
+            raise InvalidRecord("not JSON in UTF-8") from None
     name = wire.event if wire.type == "track" else wire.type
     if not name or len(name) > _LONGEST_NAME:
         raise InvalidRecord(f"field `event` must have 1 to {_LONGEST_NAME} characters")
