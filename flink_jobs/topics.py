@@ -84,15 +84,19 @@ def expected_topics(settings: Settings) -> list[Topic]:
     ]
 
 
-def ensure_topics(settings: Settings) -> list[str]:
-    """Create what is missing; never alter what is there. Answers with what differs from what is expected, in words."""
+def ensure_topics(settings: Settings, *names: str) -> list[str]:
+    """Create what is missing (only of those named, if any are); never alter what is there.
+
+    Answers with what differs from what is expected, in words.
+    """
+    wanted = [topic for topic in expected_topics(settings) if not names or topic.name in names]
     admin = KafkaAdminClient(**client_options(settings))
     try:
         present = set(admin.list_topics())
-        missing = [topic for topic in expected_topics(settings) if topic.name not in present]
+        missing = [topic for topic in wanted if topic.name not in present]
         for topic in missing:
             _create(admin, topic, settings.kafka.replication)
-        kept = [topic for topic in expected_topics(settings) if topic.name in present]
+        kept = [topic for topic in wanted if topic.name in present]
         return _differences(admin, kept)
     finally:
         admin.close()

@@ -1,0 +1,129 @@
+"""Kafka for the rules: reading a compacted topic to its end, and writing one record so that it is surely there."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from cli.errors import UserError
+from flink_jobs.settings import Settings
+
+PATIENCE_SECONDS: Final = 30.0
+_BOOTSTRAP_MS: Final = 10_000
+_LARGEST_REQUEST: Final = 16 * 1024 * 1024
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record of a topic; `timestamp` in epoch milliseconds."""
+
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+
+
+def read_topic(settings: Settings, topic: str) -> list[Record]:
+    """Every record that the topic holds now, oldest first in each partition; none if there is no such topic."""
+    return _talk(settings, lambda options: _read(options, topic))
+
+
+def ensure_topic(settings: Settings, topic: str) -> list[str]:
+    """Create the topic if it is missing; what differs from what it ought to be is left as it is, and said in words."""
+    from flink_jobs.topics import ensure_topics
+
+    return _talk(settings, lambda _: ensure_topics(settings, topic))
+
+
+def publish(settings: Settings, topic: str, key: bytes, value: bytes) -> Record:
+    """Write one record, and wait until all in-sync replicas have it."""
+    return _talk(settings, lambda options: _publish(options, topic, key, value))
+
+
+def _read(options: dict[str, Any], topic: str) -> list[Record]:
+    from kafka import KafkaConsumer, TopicPartition
+
+    consumer = KafkaConsumer(
+        **options,
+        group_id=None,
+        enable_auto_commit=False,
+        isolation_level="read_committed",
+        auto_offset_reset="earliest",
+        bootstrap_timeout_ms=_BOOTSTRAP_MS,
+    )
+    try:
+        partitions = [TopicPartition(topic, one) for one in sorted(consumer.partitions_for_topic(topic) or ())]
+        if not partitions:
+            return []
+        consumer.assign(partitions)
+        consumer.seek_to_beginning(*partitions)
+        ends = consumer.end_offsets(partitions)
+        records: list[Record] = []
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while any(consumer.position(one) < ends[one] for one in partitions):
+            if time.monotonic() > deadline:
+                raise UserError(f"reading topic {topic} takes longer than {PATIENCE_SECONDS:.0f} s", "is Kafka well?")
+            for found in consumer.poll(timeout_ms=500).values():
+                records += [Record(one.partition, one.offset, one.timestamp, one.key, one.value) for one in found]
+        return records
+    finally:
+        consumer.close()
+
+
+def _publish(options: dict[str, Any], topic: str, key: bytes, value: bytes) -> Record:
+    from kafka import KafkaProducer
+
+    producer = KafkaProducer(
+        **options,
+        acks="all",
+        # The limit of the client is on what it is given, the broker's on what is sent: text shrinks to a tenth.
+        compression_type="gzip",
+        max_request_size=_LARGEST_REQUEST,
+        delivery_timeout_ms=int(PATIENCE_SECONDS * 1000),
+        bootstrap_timeout_ms=_BOOTSTRAP_MS,
+    )
+    try:
+        written = producer.send(topic, key=key, value=value).get(timeout=PATIENCE_SECONDS + 5)
+        return Record(written.partition, written.offset, written.timestamp, key, value)
+    finally:
+        producer.close(timeout=5)
+
+
+def _talk(settings: Settings, what: Callable[[dict[str, Any]], Answer]) -> Answer:
+    """Do something with Kafka; a Kafka that does not answer is said in one line."""
+    from kafka.errors import KafkaError, MessageSizeTooLargeError, TopicAuthorizationFailedError
+
+    from flink_jobs.topics import client_options
+
+    where = settings.kafka.bootstrap_servers
+    with _quiet():
+        try:
+            return what(client_options(settings))
+        except MessageSizeTooLargeError:
+            raise UserError(
+                "the broker takes no record as large as this rule set", "raise max.message.bytes of the rules topic"
+            ) from None
+        except TopicAuthorizationFailedError as error:
+            raise UserError(f"Kafka at {where} does not allow this: {error}") from None
+        except (KafkaError, OSError) as error:
+            raise UserError(
+                f"no Kafka answers at {where} ({type(error).__name__})", "is it up? `segue status`"
+            ) from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the client's own warnings off the terminal: what matters of them comes as an exception."""
+    logger = logging.getLogger("kafka")
+    before, logger.level = logger.level, logging.CRITICAL
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
