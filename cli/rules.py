@@ -1,20 +1,18 @@
 """`segue rules`: check, test, publish, list and compare the rules.
 
-What is published is one record on the rules topic: the whole rule set at one version, under a key of its own, so that
-compaction keeps every version. The job that runs follows the newest without a restart.
+What is published is the whole rule set at one version; the job that runs follows the newest without a restart.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import getpass
 import json
 import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +21,12 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.errors import UserError
-from cli.kafka import Record, ensure_topic, publish, read_topic
 from cli.paths import CATALOG
+from cli.published import apply_rules, read_published, summary
 from cli.target import kafka_settings
-from flink_jobs.settings import Settings
 from rules.duration import format_duration
 from rules.errors import RuleError, RuleErrors
-from rules.rule_set import Header, RuleSet, SegmentDiff, diff, load_directory, load_file, next_version, read_header
+from rules.rule_set import RuleSet, SegmentDiff, diff, load_directory, load_file
 from rules.scenario import Result, run_scenarios
 
 _COLOURS = {"added": "green", "removed": "red", "changed": "yellow", "reworded": "dim"}
@@ -132,34 +129,18 @@ def _apply(args: argparse.Namespace) -> int:
             return 1
         passed = len(results)
     settings = kafka_settings(args.settings, args.bootstrap)
-    for difference in ensure_topic(settings, settings.topics.rules):
-        print(f"warning: {difference}", file=sys.stderr)
-    published = read_published(settings)
-    before = published.rules
-    changes = diff(before, local)
-    if before is not None and before.digests == local.digests and not args.force:
-        wording = (
-            f"; {_count(len(changes), 'file')} read differently but mean the same (--force publishes)"
-            if changes
-            else ""
-        )
-        if args.json:
-            _write_json({"published": False, "version": before.version, "changes": _changes_as_json(changes)})
-        else:
-            print(f"nothing changed: version {before.version} means the same{wording}")
-        return 0
-    candidate = dataclasses.replace(
-        next_version(published.base(), local),
-        created_at=int(time.time() * 1000),
-        author=args.author or _user(),
-        message=args.message or summary(changes),
-    )
-    publish_rules(settings, candidate, after=published)
+    author = args.author or _user()
+    applied = apply_rules(settings, local, author=author, message=args.message or "", force=args.force)
+    version, changes = applied.rules.version, applied.changes
     if args.json:
-        _write_json({"published": True, "version": candidate.version, "changes": _changes_as_json(changes)})
+        _write_json({"published": applied.published, "version": version, "changes": _changes_as_json(changes)})
+        return 0
+    if not applied.published:
+        differ = f"; {_count(len(changes), 'file')} worded differently (--force publishes)" if changes else ""
+        print(f"nothing changed: version {version} means the same{differ}")
         return 0
     tested = "not tested" if args.no_tests else f"{_count(passed, 'test')} passed"
-    print(f"version {candidate.version} published: {_count(len(candidate.segments), 'segment')}, {tested}")
+    print(f"version {version} published: {_count(len(applied.rules.segments), 'segment')}, {tested}")
     for change in changes:
         print(f"  {change.kind:<8} {change.segment}")
     return 0
@@ -227,81 +208,6 @@ def _diff(args: argparse.Namespace) -> int:
             colour = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "")
             console.print(Text(line, colour))
     return 0
-
-
-# --- what is published --------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Published:
-    """What the rules topic holds: the newest rule set that is valid, and the header of each version."""
-
-    rules: RuleSet | None
-    headers: tuple[Header, ...]
-
-    @property
-    def highest(self) -> int:
-        """The highest version there is, valid or not; 0 for none."""
-        return max((header.version for header in self.headers), default=0)
-
-    def base(self) -> RuleSet | None:
-        """What the next version follows. A version once used is not used again, even if it was refused."""
-        if self.rules is None:
-            return RuleSet(self.highest, ()) if self.highest else None
-        return dataclasses.replace(self.rules, version=self.highest)
-
-
-def read_published(settings: Settings) -> Published:
-    """What is on the rules topic. Only the newest valid version is parsed: there may be hundreds."""
-    found: dict[int, tuple[Header, bytes]] = {}
-    for record in read_topic(settings, settings.topics.rules):
-        header = read_header(record.value) if record.value is not None else None
-        if header is not None and record.value is not None:
-            found[header.version] = (header, record.value)
-    rules = None
-    for version in sorted(found, reverse=True):
-        try:
-            rules = RuleSet.from_payload(found[version][1])
-            break
-        except RuleErrors:
-            continue  # the job refuses it as well, and runs on with an older one
-    return Published(rules, tuple(header for header, _ in found.values()))
-
-
-def publish_rules(settings: Settings, rules: RuleSet, *, after: Published) -> Record:
-    """Write a rule set, unless somebody published since `after` was read. It must have been checked."""
-    payload = rules.to_payload()
-    topic, key = settings.topics.rules, f"{rules.version:08d}".encode()
-    highest = max((header.version for header in read_published(settings).headers), default=0)
-    if highest != after.highest:
-        raise UserError(
-            f"somebody else has just published version {highest}",
-            "look at it with `segue rules diff`, then apply again",
-        )
-    written = publish(settings, topic, key, payload)
-    # Kafka cannot write on condition: two that wrote within the same moment both find out here.
-    others = [one for one in read_topic(settings, topic) if one.key == key and one.offset != written.offset]
-    if others:
-        raise UserError(
-            f"somebody else published version {rules.version} at the same moment",
-            "agree on the rules, then apply again with --force",
-        )
-    return written
-
-
-def summary(changes: list[SegmentDiff]) -> str:
-    """What changes do, in a line.
-
-    >>> summary([SegmentDiff("vip", "added", ""), SegmentDiff("new", "changed", "")])
-    'added vip; changed new'
-    """
-    parts = []
-    for kind in ("added", "changed", "removed", "reworded"):
-        names = [change.segment for change in changes if change.kind == kind]
-        if names:
-            more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-            parts.append(f"{kind} {', '.join(names[:5])}{more}")
-    return "; ".join(parts) or "nothing changed"
 
 
 # --- the work of several actions ----------------------------------------------------------------------------------
