@@ -34,6 +34,7 @@ import org.apache.flink.streaming.api.operators.Triggerable;
 import org.apache.flink.streaming.api.operators.TwoInputStreamOperator;
 import org.apache.flink.streaming.api.watermark.Watermark;
 import org.apache.flink.streaming.runtime.streamrecord.StreamRecord;
+import org.apache.flink.streaming.runtime.watermarkstatus.WatermarkStatus;
 import org.apache.flink.types.Row;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -389,6 +390,19 @@ public class SegmentOperator extends AbstractStreamOperator<Row>
     }
 
     // ---- time, checkpoints, life ----
+
+    /**
+     * The rules may end (a bounded job reads those that are there) while events still come. Taken as a time, their end would be all of
+     * time: as soon as the events paused, the clock would stand at the end of days, and no timer would ever fire again.
+     */
+    @Override
+    public void processWatermark2(Watermark mark) throws Exception {
+        if (mark.getTimestamp() == Long.MAX_VALUE) {
+            processWatermarkStatus2(WatermarkStatus.IDLE);
+        } else {
+            super.processWatermark2(mark);
+        }
+    }
 
     @Override
     public void processWatermark(Watermark mark) throws Exception {
