@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _UNITS = {"w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
-_PART = re.compile(r"(\d{1,12})(?:\.(\d{1,3}))?(ms|[wdhms])")
+_PART = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,3}))?(ms|[wdhms])")
 
 
 def parse_duration(text: str) -> int:

@@ -265,15 +265,6 @@ class _Parser(Reader):
                     )
             return Happened(ref, within, counts, after_silence=self.duration(node["after_silence"], "`after_silence`"))
         per = self.path(node["per"], "`per`") if "per" in node else None
-        low, high = count_bounds(counts)
-        if per is not None and not low:
-            low = 1
-            if high == 0:
-                self.wrong(
-                    node.keys["count"],
-                    "with `per` only values are looked at that occur",
-                    "use `absent` for none at all",
-                )
         without, without_per = None, None
         if "without" in node:
             if per is None:
@@ -312,6 +303,8 @@ class _Parser(Reader):
             return default
         before = len(self.errors)
         self.only(found, vocabulary.COUNT_OPERATORS, vocabulary.NOT_OPERATORS)
+        if len(self.errors) > before:
+            return default
         tests = self.numbers(found, vocabulary.COUNT_OPERATORS, "`count`", "count")
         if len(self.errors) > before:
             return default
@@ -349,6 +342,7 @@ class _Parser(Reader):
         )
         if node is None:
             return nothing
+        before = len(self.errors)
         fn = self.function(node)
         operators = vocabulary.COUNT_OPERATORS if fn == "distinct" else vocabulary.NUMBER_OPERATORS
         self.only(node, (*vocabulary.AGGREGATE_KEYS, *operators), vocabulary.NOT_CONDITIONS)
@@ -359,7 +353,6 @@ class _Parser(Reader):
             self.wrong(node, "'event' is missing here", "say over which events: `event: Order Completed`")
             return nothing
         ref = EventRef(self.event_name(node["event"], "`event`"), self.where(node))
-        before = len(self.errors)
         tests = self.numbers(node, operators, "`aggregate`", "count" if fn == "distinct" else "number")
         if fn == "distinct" and len(self.errors) == before:
             low, high = count_bounds(tests)

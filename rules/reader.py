@@ -316,7 +316,9 @@ class Reader:
                 tests.append(Test("", operator, self.between(operand, pair)))
             else:
                 tests.append(Test("", operator, read(operand, name)))
-        if not tests:
+        # Where a key was not understood, that has been said, and may well have been meant for the comparison.
+        at_keys = {(one.file, one.line, one.column) for one in node.keys.values()}
+        if not tests and not any((one.file, one.line, one.column) in at_keys for one in self.errors):
             known = ", ".join(operator.value for operator in operators)
             self.wrong(node, f"{what} compares with nothing", f"add one of {known}")
         return tuple(tests)
