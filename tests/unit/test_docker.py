@@ -338,6 +338,10 @@ def test_the_settings_fit_the_network() -> None:
     assert loaded.flink.rest == f"{config['rest']['address']}:{config['rest']['port']}"
     assert config["rest"]["address"] == config["jobmanager"]["rpc"]["address"] == "jobmanager"
     assert loaded.flink.python == "/opt/venv/bin/python"
+    # A savepoint that is asked for without a place goes where the cluster says, and `submit` has to find it.
+    kept = config["execution"]["checkpointing"]
+    assert kept["dir"] == f"{loaded.checkpoints.directory}/checkpoints"
+    assert kept["savepoint-dir"] == f"{loaded.checkpoints.directory}/savepoints"
     variables = SERVICES["submit"]["environment"]
     defaults = {name: re.sub(r"^\$\{\w+:-(.*)\}$", r"\1", str(value)) for name, value in variables.items()}
     assert load_settings(DOCKER / "segue.yaml", defaults) == loaded, "the variables say what the file says"
