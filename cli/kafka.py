@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -103,6 +104,9 @@ def _talk(settings: Settings, what: Callable[[dict[str, Any]], Answer]) -> Answe
     from flink_jobs.topics import client_options
 
     where = settings.kafka.bootstrap_servers
+    if not any(map(_listens, where.split(","))):
+        # The client's own way of finding nobody there takes ten seconds and leaves its sockets open.
+        raise UserError(f"no Kafka answers at {where}", "is it up? `segue status`")
     with _quiet():
         try:
             return what(client_options(settings))
@@ -116,6 +120,17 @@ def _talk(settings: Settings, what: Callable[[dict[str, Any]], Answer]) -> Answe
             raise UserError(
                 f"no Kafka answers at {where} ({type(error).__name__})", "is it up? `segue status`"
             ) from None
+
+
+def _listens(address: str) -> bool:
+    host, _, port = address.strip().rpartition(":")
+    if not port.isdecimal():
+        return True  # the client knows more forms of addresses than we do
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=5):
+            return True
+    except (OSError, OverflowError):
+        return False
 
 
 @contextmanager

@@ -25,7 +25,6 @@ from rules.definition import (
 )
 from rules.errors import RuleErrors
 from rules.parse import MOST_CONDITIONS, Rule, parse_rule
-from rules.reader import LARGEST_COUNT
 
 DAY = 86_400_000
 
