@@ -212,7 +212,9 @@ def load(text: str, file: str) -> Node:
         what = ", ".join(part for part in (error.context, error.problem) if part)
         raise DocumentError(file, line, column, f"this is not YAML: {what}", _syntax_hint(what)) from error
     except yaml.reader.ReaderError as error:
-        line, column = _position(text, int(error.position))
+        # libyaml counts bytes, and a position is in characters.
+        before = text.encode()[: int(error.position)].decode(errors="ignore")
+        line, column = _position(text, len(before))
         raise DocumentError(file, line, column, f"this is not YAML: {error.reason}", "remove the character") from error
 
 

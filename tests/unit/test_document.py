@@ -45,6 +45,11 @@ def test_numbers_keep_how_they_were_written() -> None:
     assert isinstance(node, Scalar) and node.value == 0.1 and node.text == "0.10" and not node.quoted
 
 
+def test_a_control_character_is_found_behind_letters_of_several_bytes() -> None:
+    error = refused("a: b\nü𐀀: \x1f")
+    assert (error.line, error.column) == (2, 5)
+
+
 def test_on_is_a_key() -> None:
     assert load("exit: {on: Order Completed, after: 72h}", "f").plain() == {
         "exit": {"on": "Order Completed", "after": "72h"}
