@@ -98,8 +98,8 @@ def _count_truth(times: list[int], clock: int, window: int, low: int, high: int 
     if count < low:
         return _NO
     if high is not None and count > high:
-        # It falls to `high` when the newest but `high` leaves.
-        return False, times[-high - 1] + window
+        # It falls to `high` when the newest but `high` leaves; below nothing it never falls.
+        return (False, times[-high - 1] + window) if high >= 0 else _NO
     return True, (times[-low] + window if low else NEVER)
 
 

@@ -236,7 +236,7 @@ class _Compiler:
     def happened(self, one: Happened) -> Compiled:
         window = _window(one.within)
         low, high = conditions.count_bounds(one.counts)
-        keep = max(low, 1 if high is None else high + 1)
+        keep = max(low, 1, 0 if high is None else high + 1)
         threshold = _threshold(one.counts)
         text = reads(one.ref) + (f" within {format_duration(window)}" if window != NEVER else "")
         if one.after_silence is not None:
@@ -264,7 +264,7 @@ class _Compiler:
             text = f"{text} within {format_duration(window)}"
         if one.fn == "distinct":
             low, high = conditions.count_bounds(one.tests)
-            keys = max(low, 1 if high is None else high + 1)
+            keys = max(low, 1, 0 if high is None else high + 1)
             make = lambda key: slots.Keyed(key, window, one.of, 1, keys)  # noqa: E731
             slot = cast(slots.Keyed, self.slot("distinct", one.ref, (one.of,), make))
             slot.keys = max(slot.keys, keys)

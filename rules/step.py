@@ -119,7 +119,7 @@ def _count(
     digest = message_digest(event.id)
     if profile is None:
         profile = Profile()
-    elif remembered(profile.recent, digest):
+    elif remembered(profile.recent, digest) and watermark < profile.latest + limits.expiry:
         decision.outcome = "duplicate"
         return profile, _untouched(profile, decision, limits)
     version, run = rule_set.version, None
@@ -130,9 +130,12 @@ def _count(
     if profile.rules != version and profile.rules:
         run = _Run(profile, rule_set, decision, scores, event.customer)
         run.follow_rules(max(latest, watermark))
-    if clock >= profile.due or (latest and clock >= latest + limits.expiry):
+    # What is due at the very time of the event is looked at with the event counted: what comes at the last millisecond of
+    # a wait comes in time, and a view at the moment when the one before leaves the window leaves no gap.
+    passed = watermark if watermark >= time else time - 1
+    if passed >= profile.due or (latest and passed >= latest + limits.expiry):
         run = run or _Run(profile, rule_set, decision, scores, event.customer)
-        if not run.advance(clock):
+        if not run.advance(passed):
             run.profile = profile = Profile()
     dispatch = plan.by_event.get(event.name, plan.other)
     matched = accepted = False
@@ -147,6 +150,9 @@ def _count(
                     mask |= touched
             elif retention > longest:
                 longest = retention
+    if not profile.rules and time <= clock - limits.expiry:
+        # A profile that begins with it would have expired already.
+        matched, accepted, longest = True, False, limits.expiry
     if matched and not accepted:
         decision.outcome, decision.late_by = "late", clock - longest - time
         decision.reason = "older than the retention of every window that could count it"
@@ -165,14 +171,27 @@ def _count(
         profile.rules = version
         mask = plan.every
     mask |= exits
+    touched = mask
+    if profile.due <= clock:
+        mask |= _due_mask(profile, plan, clock)
     if mask:
         run = run or _Run(profile, rule_set, decision, scores, event.customer)
-        run.cause = event
+        run.cause, run.touched = event, touched
         run.evaluate(plan.of_mask(mask), clock, exits, time)
         if run.stale:
             run.refresh_due()
     decision.next_timer = _next_timer(profile, limits)
     return profile, decision
+
+
+def _due_mask(profile: Profile, plan: Plan, clock: int) -> int:
+    """The segments that are to be looked at by now."""
+    mask = 0
+    for one in plan.segments:
+        entry = profile.segments.get(one.name)
+        if entry is not None and entry[1] <= clock:
+            mask |= 1 << one.bit
+    return mask
 
 
 def forget_due(profile: Profile, until: int) -> int:
@@ -225,7 +244,7 @@ def _write_traits(profile: Profile, plan: Plan, event: Event) -> int:
 class _Run:
     """The evaluation of one arrival: what is due, what is touched, and the transitions that follow."""
 
-    __slots__ = ("cause", "customer", "decision", "plan", "profile", "rule_set", "scores", "stale")
+    __slots__ = ("cause", "customer", "decision", "plan", "profile", "rule_set", "scores", "stale", "touched")
 
     def __init__(
         self, profile: Profile, rule_set: Rules, decision: Decision, scores: Mapping[str, float], customer: str
@@ -237,6 +256,7 @@ class _Run:
         self.scores = scores
         self.customer = customer
         self.cause: Event | str = "timer"
+        self.touched = -1  # the mask of segments that change by `cause`; any other by the clock alone
         self.stale = False
 
     def refresh_due(self) -> None:
@@ -258,6 +278,8 @@ class _Run:
             ready = [one for one in self.plan.segments if (e := segments.get(one.name)) is not None and e[1] <= due]
             self.evaluate(ready, due, 0, due)
             self.refresh_due()
+            if profile.due <= due:
+                raise AssertionError(f"a segment among {[one.name for one in ready]} is due at {due} for ever")
         if expires > to:
             return True
         self.expire(expires)
@@ -269,7 +291,7 @@ class _Run:
         for one in self.plan.segments:
             entry = self.profile.segments.get(one.name)
             if entry is not None and entry[0]:
-                self.emit(one.name, one.version, "exited", at, [])
+                self.emit(one.name, one.version, "exited", at, self.cause, [])
 
     def follow_rules(self, clock: int) -> None:
         """Bring a profile that an older rule set evaluated under the present one."""
@@ -279,7 +301,7 @@ class _Run:
         known = {one.name for one in self.plan.segments}
         for name in sorted(set(profile.segments) - known):
             if profile.segments.pop(name)[0]:
-                self.emit(name, self.rule_set.version, "exited", clock, [])
+                self.emit(name, self.rule_set.version, "exited", clock, self.cause, [])
         for key in set(profile.slots) - set(self.plan.slots):
             del profile.slots[key]
         profile.rules = self.rule_set.version
@@ -343,7 +365,7 @@ class _Run:
             if exit_now and time >= entry[2]:
                 entry[0] = 0
                 self.transition(one, "exited", clock)
-            elif rises:
+            elif rises and not exit_now:
                 entry[2] = clock
             elif clock >= entry[2] + one.after:
                 entry[0] = 0
@@ -356,14 +378,20 @@ class _Run:
         self.set_deadline(one.name, entry, deadline)
 
     def transition(self, one: CompiledSegment, kind: Literal["entered", "exited"], clock: int) -> None:
-        self.emit(one.name, one.version, kind, clock, one.condition.evidence(self.profile, clock))
+        cause = self.cause if self.touched >> one.bit & 1 else "timer"
+        self.emit(one.name, one.version, kind, clock, cause, one.condition.evidence(self.profile, clock))
 
     def emit(
-        self, name: str, version: int, kind: Literal["entered", "exited"], at: int, evidence: list[dict[str, Any]]
+        self,
+        name: str,
+        version: int,
+        kind: Literal["entered", "exited"],
+        at: int,
+        cause: Event | str,
+        evidence: list[dict[str, Any]],
     ) -> None:
         profile = self.profile
         profile.sequence += 1
-        cause = self.cause
         if type(cause) is Event:
             why = {"kind": "event", "event_id": cause.id, "event": cause.name, "event_time": moment(cause.event_time)}
         else:
