@@ -8,6 +8,7 @@ out for people in `docs/evaluation.md`, under the same headings.
 from __future__ import annotations
 
 import decimal
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -122,7 +123,7 @@ def text_of(value: Any) -> str | None:
 
 def equal(value: Any, operand: Any) -> bool:
     """Equal in kind and value: 1 and 1.0 are equal, true and 1 are not, nor are 1 and "1"."""
-    return (is_number(value) and is_number(operand) or type(value) is type(operand)) and bool(value == operand)
+    return ((is_number(value) and is_number(operand)) or type(value) is type(operand)) and bool(value == operand)
 
 
 def ordered(value: Any, operand: Any) -> bool:
@@ -306,7 +307,9 @@ def holds(condition: Condition, history: History, clock: int) -> bool:
             times = [one.at for one in history.of(condition.ref, None)]
             if not times:
                 return False
-            return number_passes(clock - (min(times) if condition.occurrence == "first" else max(times)), condition.tests)
+            return number_passes(
+                clock - (min(times) if condition.occurrence == "first" else max(times)), condition.tests
+            )
         case Aggregate():
             return _aggregate_holds(condition, history, clock)
         case Happened():
@@ -329,11 +332,9 @@ def _aggregate_holds(condition: Aggregate, history: History, clock: int) -> bool
 
 
 def _happened_holds(condition: Happened, history: History, clock: int) -> bool:
-    events = history.of(condition.ref, condition.within)
+    events = history.of(condition.ref, reach_of(condition))
     if condition.after_silence is not None:
-        events = [
-            one for before, one in zip(events, events[1:], strict=False) if one.at - before.at >= condition.after_silence
-        ]
+        events = [one for before, one in itertools.pairwise(events) if one.at - before.at >= condition.after_silence]
     events = within(events, condition.within, clock)
     if condition.per is None:
         return number_passes(len(events), condition.counts)
@@ -428,7 +429,9 @@ class Oracle:
         return changes
 
     def is_late(self, event: RawEvent) -> bool:
-        """Whether every condition that means this event has already let go of its time."""
+        """Whether every condition that means this event has let go of its time already."""
+        if not self.history.seen and event.event_time <= self.clock - self.expiry:
+            return True  # a profile that begins with it would have expired already
         reaches = [
             reach_of(condition)
             for segment in self.segments
@@ -442,7 +445,10 @@ class Oracle:
     def moments(self) -> set[int]:
         """Every moment at which something may change by itself, past and future."""
         found = {
-            one.at + duration for segment in self.segments for duration in durations(segment) for one in self.history.seen
+            one.at + duration
+            for segment in self.segments
+            for duration in durations(segment)
+            for one in self.history.seen
         }
         for segment in self.segments:
             risen_at = self.standings[segment.name].risen_at
@@ -502,7 +508,9 @@ class Oracle:
                 standing.member, standing.risen_at = False, None
 
 
-def play(segments: Sequence[Segment], arrivals: Sequence[RawEvent | int]) -> tuple[Oracle, list[Change], Mapping[str, int]]:
+def play(
+    segments: Sequence[Segment], arrivals: Sequence[RawEvent | int]
+) -> tuple[Oracle, list[Change], Mapping[str, int]]:
     """A whole history, where a number is a watermark: the oracle at its end, every transition, outcomes by count."""
     oracle = Oracle(segments)
     changes: list[Change] = []

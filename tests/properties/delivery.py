@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from rules.definition import Segment
 from rules.plan import Limits, Plan, compile_plan
 from rules.step import Decision, Timer, Transition, step
 from tests.oracle import Change
-from tests.properties.strategies import STEP, Delivery
+from tests.properties.strategies import STEP, Delivery, Handing
 
 HORIZON = 30 * STEP
 """So long after the newest event nothing can happen any more but expiry: windows and waits are shorter, even in chains."""
@@ -67,16 +68,17 @@ class Customer:
             self.apply(Timer(self.next_timer), self.next_timer)
 
     def deliver(self, history: Sequence[Event], delivery: Delivery) -> None:
-        for at, event in enumerate(history):
-            self.deliver_one(event, at, delivery)
+        for event, handing in zip(history, delivery, strict=True):
+            self.hand(event, handing)
 
-    def deliver_one(self, event: Event, at: int, delivery: Delivery) -> Decision:
-        watermark = delivery.watermarks[at]
-        self.wake(watermark, delivery.timers[at])
-        if delivery.idle[at]:
-            self.apply(Timer(watermark), watermark)
-        decision = self.apply(event, watermark)
-        if delivery.stored[at]:
+    def hand(self, event: Event, handing: Handing) -> Decision:
+        self.wake(handing.watermark, handing.timers)
+        if handing.idle:
+            self.apply(Timer(handing.watermark), handing.watermark)
+        decision = self.apply(event, handing.watermark)
+        if decision.outcome == "applied":
+            assert self.next_timer > handing.watermark, "an event has left something behind that is due"
+        if handing.stored:
             self.store()
         return decision
 
@@ -90,7 +92,7 @@ def check(transitions: Sequence[Transition]) -> None:
     """What holds of the transitions of any one customer who has not expired."""
     assert [one.sequence for one in transitions] == list(range(1, len(transitions) + 1))
     assert len({one.id for one in transitions}) == len(transitions)
-    assert all(one.effective_at <= two.effective_at for one, two in zip(transitions, transitions[1:], strict=False))
+    assert all(one.effective_at <= two.effective_at for one, two in itertools.pairwise(transitions))
     inside: set[str] = set()
     for one in transitions:
         assert (one.kind == "entered") == (one.segment not in inside), f"{one.segment} {one.kind} twice"

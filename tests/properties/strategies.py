@@ -7,7 +7,7 @@ or less: boundaries meet, values repeat and equal times are common, which is whe
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hypothesis import strategies as st
@@ -57,17 +57,25 @@ def event_tests(draw: st.DrawFn) -> Test:
             operator = draw(st.sampled_from((Operator.EQ, Operator.NE, Operator.STARTS_WITH, Operator.CONTAINS)))
             return _test("properties.product", operator, draw(st.sampled_from(("x", "y"))))
         case "price":
-            operator = draw(st.sampled_from((Operator.GT, Operator.GTE, Operator.LT, Operator.LTE, Operator.EQ, Operator.NE)))
+            operator = draw(
+                st.sampled_from((Operator.GT, Operator.GTE, Operator.LT, Operator.LTE, Operator.EQ, Operator.NE))
+            )
             return _test("properties.price", operator, draw(st.sampled_from(PRICES)))
         case "line":
             operator = draw(st.sampled_from((Operator.IN, Operator.NOT_IN)))
-            return _test("properties.lines[].product", operator, draw(st.sampled_from((("x",), ("x", "y"), ("y", "z")))))
+            return _test(
+                "properties.lines[].product", operator, draw(st.sampled_from((("x",), ("x", "y"), ("y", "z"))))
+            )
         case "line price":
-            return _test("properties.lines[].price", Operator.BETWEEN, draw(st.sampled_from(((1, 9.99), (0, 30), (10, 20)))))
+            return _test(
+                "properties.lines[].price", Operator.BETWEEN, draw(st.sampled_from(((1, 9.99), (0, 30), (10, 20))))
+            )
         case "device":
             return _test("context.device.type", Operator.EQ, "mobile")
         case "exists":
-            path = draw(st.sampled_from(("properties.product", "properties.lines[].price", "context.device", "traits.tier")))
+            path = draw(
+                st.sampled_from(("properties.product", "properties.lines[].price", "context.device", "traits.tier"))
+            )
             return _test(path, Operator.EXISTS, draw(st.booleans()))
     return _test("properties.flag", draw(st.sampled_from((Operator.EQ, Operator.NE))), draw(st.booleans()))
 
@@ -105,7 +113,8 @@ def happened(draw: st.DrawFn) -> Happened:
         case "counted":
             return Happened(ref, draw(optional_windows), draw(number_tests((0, 1, 2, 3))))
         case "silence":
-            return Happened(ref, draw(windows), after_silence=draw(windows))
+            counts = draw(number_tests((0, 1, 2))) if draw(st.booleans()) else Happened(ref).counts
+            return Happened(ref, draw(optional_windows), counts, after_silence=draw(windows))
     path = draw(st.sampled_from(("properties.product", "properties.lines[].product")))
     counts = draw(number_tests((1, 2, 3)))
     if shape == "per":
@@ -128,7 +137,7 @@ def aggregates(draw: st.DrawFn) -> Aggregate:
 
 @st.composite
 def sinces(draw: st.DrawFn) -> Since:
-    return Since(draw(refs()), draw(number_tests(WINDOWS)), draw(st.sampled_from(("first", "last"))))  # type: ignore[arg-type]
+    return Since(draw(refs()), draw(number_tests(WINDOWS)), draw(st.sampled_from(("first", "last"))))
 
 
 @st.composite
@@ -177,7 +186,9 @@ exits: st.SearchStrategy[Exit] = st.one_of(
 
 
 @st.composite
-def segment_lists(draw: st.DrawFn, latched: bool = True, of: st.SearchStrategy[Condition] = conditions) -> list[Segment]:
+def segment_lists(
+    draw: st.DrawFn, latched: bool = True, of: st.SearchStrategy[Condition] = conditions
+) -> list[Segment]:
     """One to three segments, some of them latched, named out of order."""
     names = draw(st.lists(st.sampled_from(("m", "a", "z")), min_size=1, max_size=3, unique=True))
     ends = st.one_of(st.none(), exits) if latched else st.none()
@@ -219,32 +230,44 @@ def event(name: str, at: int, number: int, **fields: Any) -> Event:
     return Event(id=f"e{number}", name=name, event_time=at, customer="c", received_at=at, offset=number, **fields)
 
 
+@dataclass(frozen=True)
+class _Happening:
+    """One event before it has its place in the order of arrival: `delay` is by how much it comes late."""
+
+    name: str
+    at: int
+    delay: int
+    twist: str
+    properties: dict[str, Any]
+    traits: dict[str, Any] | None
+    context: dict[str, Any]
+
+
+_happenings = st.builds(
+    _Happening,
+    st.sampled_from((*NAMES, *NAMES, "Z")),
+    event_times,
+    st.sampled_from((0, 0, 0, 0, 15, 25)),
+    st.sampled_from((*("once",) * 18, "again", "from the future", "nearly from the future")),
+    properties,
+    written_traits,
+    contexts,
+)
+
+
 @st.composite
-def histories(draw: st.DrawFn, min_size: int = 1, max_size: int = 12) -> list[Event]:
+def histories(draw: st.DrawFn, max_size: int = 12) -> list[Event]:
     """Events in order of arrival: mostly as they happened, some later, some twice, some from the future."""
-    times = draw(st.lists(event_times, min_size=min_size, max_size=max_size))
-    order = draw(st.sampled_from(("as drawn", "in order", "nearly in order")))
-    if order != "as drawn":
-        times.sort()
-    if order == "nearly in order":
-        delays = draw(st.lists(st.sampled_from((0, 0, 0, 15, 25)), min_size=len(times), max_size=len(times)))
-        times = [at for _, at in sorted(zip([at + by for at, by in zip(times, delays, strict=True)], times, strict=True))]
+    happenings = draw(st.lists(_happenings, min_size=1, max_size=max_size))
+    if draw(st.integers(0, 3)):
+        happenings.sort(key=lambda one: one.at + one.delay)
     arrived: list[Event] = []
-    for number, at in enumerate(times):
-        twist = draw(st.integers(0, 19))
-        if arrived and twist == 0:
-            arrived.append(draw(st.sampled_from(arrived)))
-            continue
-        made = event(
-            draw(st.sampled_from((*NAMES, *NAMES, "Z"))),
-            at,
-            number,
-            properties=draw(properties),
-            traits=draw(written_traits),
-            context=draw(contexts),
-        )
-        if twist == 1:
-            made.received_at = at - draw(st.sampled_from((300_000, 300_001, 10**9)))
+    for number, one in enumerate(happenings):
+        made = event(one.name, one.at, number, properties=one.properties, traits=one.traits, context=one.context)
+        if one.twist == "again" and arrived:
+            made.id = arrived[len(arrived) // 2].id
+        elif one.twist.endswith("from the future"):
+            made.received_at = one.at - (300_001 if one.twist == "from the future" else 300_000)
         arrived.append(made)
     return arrived
 
@@ -253,45 +276,50 @@ def histories(draw: st.DrawFn, min_size: int = 1, max_size: int = 12) -> list[Ev
 
 
 @dataclass(frozen=True)
-class Delivery:
-    """One way in which a history reaches the core.
+class Handing:
+    """How one event is handed to the core.
 
-    `watermarks[i]` is the watermark when event `i` arrives; `stored[i]` says that the profile is written and read back
-    after it; `timers[i]` how timers due by then are delivered: each at its own moment, only once at the watermark, or not
-    at all, the arrival itself being the first to notice; `idle[i]` sends a wake-up for which nothing is due.
+    `watermark` is what the watermark has become by then. `timers`: those due by then are delivered each at its own moment,
+    only once at the watermark, or not at all, the event itself being the first to notice. `idle` adds a wake-up for which
+    nothing is due. `stored`: the profile is written and read back after the event.
     """
 
-    watermarks: tuple[int, ...]
-    stored: tuple[bool, ...]
-    timers: tuple[str, ...]
-    idle: tuple[bool, ...]
+    watermark: int = 0
+    timers: str = "each"
+    idle: bool = False
+    stored: bool = False
+
+
+Delivery = list[Handing]
+"""How each event of a history is handed over, in order of arrival."""
+
+_handings = st.builds(
+    Handing,
+    st.one_of(st.just(0), event_times),
+    st.sampled_from(("each", "once", "none")),
+    st.booleans(),
+    st.booleans(),
+)
 
 
 @st.composite
 def deliveries(draw: st.DrawFn, history: list[Event], perfect: bool) -> Delivery:
     """A delivery of `history`. A perfect watermark never passes an event that is still to come; any other may."""
-    count = len(history)
-    raw = draw(st.lists(st.one_of(st.just(0), event_times), min_size=count, max_size=count))
-    first = {one.id: at for at, one in reversed(list(enumerate(history)))}  # a repeat may come at any time
-    ahead = [
-        min((one.event_time - 1 for one in history[at:] if first[one.id] >= at), default=START) for at in range(count)
-    ]
+    drawn = draw(st.lists(_handings, max_size=len(history)))
+    drawn += [Handing()] * (len(history) - len(drawn))
+    eager = perfect and draw(st.booleans())
     watermark = 0
-    watermarks = []
-    for at, wanted in enumerate(raw):
+    handed = []
+    for at, one in enumerate(drawn):
+        wanted = one.watermark
         if perfect:
-            wanted = min(wanted, ahead[at]) if wanted else wanted
-            if draw(st.booleans()):
-                wanted = ahead[at]
+            before = {event.id for event in history[:at]}  # a repeat may come at any time
+            to_come = [event.event_time for event in history[at:] if event.id not in before]
+            ahead = min(to_come, default=START) - 1
+            wanted = ahead if eager and wanted else min(wanted, ahead)
         watermark = max(watermark, wanted)
-        watermarks.append(watermark)
-
-    def each(strategy: st.SearchStrategy[Any]) -> tuple[Any, ...]:
-        return tuple(draw(st.lists(strategy, min_size=count, max_size=count)))
-
-    return Delivery(
-        tuple(watermarks), each(st.booleans()), each(st.sampled_from(("each", "once", "none"))), each(st.booleans())
-    )
+        handed.append(replace(one, watermark=watermark))
+    return handed
 
 
 @dataclass(frozen=True)
