@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from cli.errors import UserError
-from flink_jobs.settings import Settings
+from flink_jobs.settings import Settings, SettingsError
 
 PATIENCE_SECONDS: Final = 30.0
 _BOOTSTRAP_MS: Final = 10_000
@@ -110,6 +110,8 @@ def _talk(settings: Settings, what: Callable[[dict[str, Any]], Answer]) -> Answe
     with _quiet():
         try:
             return what(client_options(settings))
+        except SettingsError as error:
+            raise UserError(str(error)) from None
         except MessageSizeTooLargeError:
             raise UserError(
                 "the broker takes no record as large as this rule set", "raise max.message.bytes of the rules topic"
