@@ -20,7 +20,6 @@ _CLIENT_OPTIONS = {
     "sasl.username": "sasl_plain_username",
     "sasl.password": "sasl_plain_password",
     "ssl.ca.location": "ssl_cafile",
-    "ssl.truststore.location": "ssl_cafile",
     "ssl.certificate.location": "ssl_certfile",
     "ssl.key.location": "ssl_keyfile",
     "ssl.key.password": "ssl_password",
@@ -42,30 +41,49 @@ class Topic:
 
 
 def client_options(settings: Settings) -> dict[str, Any]:
-    """The settings as kafka-python takes them. Java's JAAS login line is understood; other Java-only ones are left out."""
+    """The settings as kafka-python takes them. Java's JAAS login line is understood; other Java-only ones are left out.
+
+    Certificates have to be PEM files, which both kinds of client read: `ssl.ca.location`, or Java's own names with the type PEM.
+    """
     if not settings.kafka.bootstrap_servers:
         raise SettingsError("`kafka.bootstrap_servers` is not set: name the brokers, or run `segue up` for a local one")
-    options: dict[str, Any] = {"bootstrap_servers": settings.kafka.bootstrap_servers.split(",")}
-    for name, value in settings.kafka.properties.items():
-        if name in _CLIENT_OPTIONS:
+    servers = [one.strip() for one in settings.kafka.bootstrap_servers.split(",")]
+    options: dict[str, Any] = {"bootstrap_servers": [one for one in servers if one]}
+    properties = settings.kafka.properties
+    for name, value in properties.items():
+        if name in ("ssl.truststore.location", "ssl.keystore.location"):
+            kind, ours = name.removesuffix("location") + "type", "ssl_cafile" if "trust" in name else "ssl_certfile"
+            if properties.get(kind, "JKS") == "PEM":
+                options.setdefault(ours, value)
+            elif not {"ssl.ca.location", "ssl.certificate.location"} & properties.keys():
+                raise SettingsError(
+                    f"`kafka.properties` has {name} without {kind}: PEM; Python reads PEM files only, and Java does too"
+                )
+        elif name in _CLIENT_OPTIONS:
             options[_CLIENT_OPTIONS[name]] = value
         elif name == "sasl.jaas.config":
             for key, found in _LOGIN.findall(value):
-                options[f"sasl_plain_{key}"] = re.sub(r"\\(.)", r"\1", found)
+                options.setdefault(f"sasl_plain_{key}", re.sub(r"\\(.)", r"\1", found))
+    if "sasl_plain_username" in options:
+        options.setdefault("sasl_mechanism", "PLAIN")
     return options
 
 
 def java_properties(settings: Settings) -> Mapping[str, str]:
-    """The properties as Java clients take them: a user name and password become a JAAS login line."""
+    """The properties as Java clients take them: a user name and password become a JAAS login line, a CA file a trust store."""
     properties = dict(settings.kafka.properties)
+    authority = properties.pop("ssl.ca.location", None)
+    if authority is not None and "ssl.truststore.location" not in properties:
+        properties |= {"ssl.truststore.type": "PEM", "ssl.truststore.location": authority}
     user, password = properties.pop("sasl.username", None), properties.pop("sasl.password", None)
+    if (user is None) is not (password is None):
+        raise SettingsError("`kafka.properties` has one of sasl.username and sasl.password; both are needed")
     if user is not None and password is not None and "sasl.jaas.config" not in properties:
-        scram = properties.get("sasl.mechanism", "PLAIN").startswith("SCRAM")
+        scram = properties.setdefault("sasl.mechanism", "PLAIN").startswith("SCRAM")
         module = "scram.ScramLoginModule" if scram else "plain.PlainLoginModule"
         quoted = [re.sub(r'(["\\])', r"\\\1", text) for text in (user, password)]
         properties["sasl.jaas.config"] = (
-            f"org.apache.kafka.common.security.{module} required "
-            f'username="{quoted[0]}" password="{quoted[1]}";'
+            f'org.apache.kafka.common.security.{module} required username="{quoted[0]}" password="{quoted[1]}";'
         )
     return properties
 
