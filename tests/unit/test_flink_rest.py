@@ -1,0 +1,252 @@
+"""The REST client against a server on the loopback interface that answers as Flink 2.3 does."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from cli.flink_rest import FlinkError, FlinkRest, FlinkUnreachable, root_cause
+from cli.submit import cancel, refuse_second, stop_with_savepoint, wait_running
+
+JOB = "a" * 32
+TRACE = """java.lang.RuntimeException: One or more fetchers failed
+\tat org.apache.flink.Some.frame(Some.java:1)
+Caused by: java.io.IOException: pipe
+\t... 3 more
+Caused by: segue.WorkerFailure: the worker ended with 1
+ModuleNotFoundError: No module named 'msgspec'
+\tat segue.WorkerProcess.fail(WorkerProcess.java:9)
+\t... 9 more
+"""
+
+
+class FakeFlink:
+    """Answers by path; an answer may be a list, of which each request takes the next (the last one stays)."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Any] = {}
+        self.asked: list[tuple[str, str, Any]] = []
+        fake = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def _answer(self) -> None:
+                length = int(self.headers.get("Content-Length") or 0)
+                body = json.loads(self.rfile.read(length)) if length else None
+                fake.asked.append((self.command, self.path, body))
+                answer = fake.answers.get(f"{self.command} {self.path}", (404, {"errors": ["Not found."]}))
+                if isinstance(answer, list):
+                    answer = answer.pop(0) if len(answer) > 1 else answer[0]
+                status, content = answer if isinstance(answer, tuple) else (200, answer)
+                data = content if isinstance(content, bytes) else json.dumps(content).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            do_GET = do_POST = do_PATCH = _answer  # noqa: N815
+
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+                return
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+    def job(self, state: Any, vertices: Any = "RUNNING", trouble: tuple[str, ...] = ()) -> None:
+        """Have a job of one vertex in this state (or, as lists, in these one after the other)."""
+        states = state if isinstance(state, list) else [state]
+        self.answers[f"GET /jobs/{JOB}/status"] = [{"status": one} for one in states]
+        parts = vertices if isinstance(vertices, list) else [vertices]
+        self.answers[f"GET /jobs/{JOB}"] = [
+            {"vertices": [{"id": "v1", "name": "Source: rules", "status": "RUNNING", "parallelism": 1},
+                          {"id": "v2", "name": "segments -> outputs", "status": one, "parallelism": 2}]}
+            for one in parts
+        ]  # fmt: skip
+        entries = [{"stacktrace": one} for one in trouble]
+        self.answers[f"GET /jobs/{JOB}/exceptions?maxExceptions=5"] = {"exceptionHistory": {"entries": entries}}
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeFlink]:
+    fake = FakeFlink()
+    yield fake
+    fake.server.shutdown()
+    fake.server.server_close()
+
+
+@pytest.fixture
+def flink(fake: FakeFlink) -> FlinkRest:
+    return FlinkRest(fake.address)
+
+
+def overview(*states: str) -> dict[str, Any]:
+    return {
+        "jobs": [
+            {"jid": f"{number:032x}", "name": "segue", "state": state, "start-time": number}
+            for number, state in enumerate(states)
+        ]
+    }
+
+
+def test_jobs_come_newest_first_and_those_that_are_over_are_not_live(fake: FakeFlink, flink: FlinkRest) -> None:
+    fake.answers["GET /jobs/overview"] = overview("CANCELED", "RESTARTING", "FAILED", "RUNNING")
+    assert [job.state for job in flink.jobs()] == ["RUNNING", "FAILED", "RESTARTING", "CANCELED"]
+    assert [job.state for job in flink.live_jobs("segue")] == ["RUNNING", "RESTARTING"]
+    assert flink.live_jobs("other") == []
+
+
+def test_a_second_job_of_the_same_name_is_refused_while_the_first_can_still_write(
+    fake: FakeFlink, flink: FlinkRest
+) -> None:
+    fake.answers["GET /jobs/overview"] = overview("FINISHED")
+    refuse_second(flink, "segue")
+    fake.answers["GET /jobs/overview"] = overview("RESTARTING")
+    with pytest.raises(Exception, match="a job named segue is on this cluster already"):
+        refuse_second(flink, "segue")
+    refuse_second(flink, "another")
+
+
+def test_totals_are_summed_over_the_subtasks_of_our_operator_alone(fake: FakeFlink, flink: FlinkRest) -> None:
+    fake.job("RUNNING")
+    base = f"GET /jobs/{JOB}/vertices/v2/subtasks/metrics"
+    names = ["segments.segue.total_applied", "segments.segue.applied", "outputs.total_x", "segments.segue.total_late"]
+    fake.answers[base] = [[{"id": name} for name in names]]
+    fake.answers[f"{base}?agg=sum&get=segments.segue.total_applied%2Csegments.segue.total_late"] = [
+        [{"id": "segments.segue.total_applied", "sum": 20999.0}, {"id": "segments.segue.total_late", "sum": 3.0}]
+    ]
+    assert flink.totals(JOB) == {"applied": 20999, "late": 3}
+
+
+def test_before_anything_is_counted_there_are_no_totals(fake: FakeFlink, flink: FlinkRest) -> None:
+    fake.job("RUNNING")
+    fake.answers[f"GET /jobs/{JOB}/vertices/v2/subtasks/metrics"] = [[]]
+    assert flink.totals(JOB) == {}
+
+
+def test_a_job_says_that_it_runs_before_its_parts_do(fake: FakeFlink, flink: FlinkRest) -> None:
+    fake.job("RUNNING", ["DEPLOYING", "INITIALIZING", "RUNNING"])
+    assert [flink.runs(JOB) for _ in range(3)] == [False, False, True]
+
+
+def test_waiting_until_it_runs_outlasts_one_failure_but_not_two(fake: FakeFlink, flink: FlinkRest) -> None:
+    fake.job(["RESTARTING", "RESTARTING", "RUNNING"], trouble=(TRACE,))
+    wait_running(flink, JOB, quiet=True)
+    fake.job("RESTARTING", trouble=(TRACE, TRACE))
+    with pytest.raises(Exception, match="the job does not start") as caught:
+        wait_running(flink, JOB, quiet=True)
+    hint = caught.value.hint  # type: ignore[attr-defined]
+    assert hint.startswith(
+        "segue.WorkerFailure: the worker ended with 1\nModuleNotFoundError: No module named 'msgspec'"
+    )
+
+
+def test_a_failed_job_ends_the_waiting_with_its_cause(fake: FakeFlink, flink: FlinkRest) -> None:
+    fake.job("FAILED", trouble=("java.lang.IllegalStateException: no rule set\n\tat a.b(c)",))
+    with pytest.raises(Exception, match="FAILED") as caught:
+        wait_running(flink, JOB, quiet=True)
+    assert caught.value.hint == "java.lang.IllegalStateException: no rule set"  # type: ignore[attr-defined]
+
+
+def test_a_job_that_waits_for_slots_says_so(fake: FakeFlink, flink: FlinkRest) -> None:
+    fake.job("RUNNING", "SCHEDULED")
+    fake.answers["GET /overview"] = {
+        "flink-version": "2.3.0",
+        "taskmanagers": 1,
+        "slots-total": 1,
+        "slots-available": 0,
+    }
+    with pytest.raises(Exception, match="does not run after") as caught:
+        wait_running(flink, JOB, timeout=0.2, quiet=True)
+    assert "no slot is free and it wants 2" in caught.value.hint  # type: ignore[attr-defined]
+
+
+def test_stop_polls_the_savepoint_and_then_the_end_of_the_job(fake: FakeFlink, flink: FlinkRest) -> None:
+    fake.answers["GET /jobs/overview"] = {"jobs": [{"jid": JOB, "name": "segue", "state": "RUNNING", "start-time": 1}]}
+    fake.job(["RUNNING", "FINISHED"])
+    fake.answers[f"POST /jobs/{JOB}/stop"] = (202, {"request-id": "r1"})
+    fake.answers[f"GET /jobs/{JOB}/savepoints/r1"] = [
+        {"status": {"id": "IN_PROGRESS"}, "operation": None},
+        {"status": {"id": "COMPLETED"}, "operation": {"location": "file:/kept/savepoint-1"}},
+    ]
+    job = flink.live_jobs()[0]
+    assert stop_with_savepoint(flink, job, "/tmp/kept", drain=True) == "file:/kept/savepoint-1"
+    posted = [body for method, _, body in fake.asked if method == "POST"]
+    assert posted == [{"drain": True, "formatType": "CANONICAL", "targetDirectory": "file:///tmp/kept"}]
+
+
+def test_a_savepoint_that_fails_leaves_the_job_and_gives_the_reason(fake: FakeFlink, flink: FlinkRest) -> None:
+    fake.answers["GET /jobs/overview"] = {"jobs": [{"jid": JOB, "name": "segue", "state": "RUNNING", "start-time": 1}]}
+    fake.answers[f"POST /jobs/{JOB}/stop"] = (202, {"request-id": "r1"})
+    failure = {
+        "class": "java.io.IOException",
+        "stack-trace": "a.B: x\n\tat c\nCaused by: java.io.IOException: disk full\n\tat d",
+    }
+    done = {"status": {"id": "COMPLETED"}, "operation": {"failure-cause": failure}}
+    fake.answers[f"GET /jobs/{JOB}/savepoints/r1"] = done
+    with pytest.raises(FlinkError, match="the job was not stopped") as caught:
+        stop_with_savepoint(flink, flink.live_jobs()[0])
+    assert caught.value.hint == "java.io.IOException: disk full"
+
+
+def test_cancel_waits_for_the_end(fake: FakeFlink, flink: FlinkRest) -> None:
+    fake.answers["GET /jobs/overview"] = {"jobs": [{"jid": JOB, "name": "segue", "state": "RUNNING", "start-time": 1}]}
+    fake.answers[f"PATCH /jobs/{JOB}?mode=cancel"] = (202, b"")
+    fake.job(["CANCELLING", "CANCELED"])
+    cancel(flink, flink.live_jobs()[0])
+    assert ("PATCH", f"/jobs/{JOB}?mode=cancel", None) in fake.asked
+
+
+def test_the_latest_checkpoint_is_none_before_the_first(fake: FakeFlink, flink: FlinkRest) -> None:
+    fake.answers[f"GET /jobs/{JOB}/checkpoints"] = {"latest": {"completed": None}}
+    assert flink.latest_checkpoint(JOB) is None
+    completed = {"id": 7, "external_path": "file:/c/chk-7", "latest_ack_timestamp": 1700, "end_to_end_duration": 35,
+                 "state_size": 4096}  # fmt: skip
+    fake.answers[f"GET /jobs/{JOB}/checkpoints"] = {"latest": {"completed": completed}}
+    found = flink.latest_checkpoint(JOB)
+    assert found is not None and (found.number, found.path, found.completed, found.duration, found.size) == (
+        7, "file:/c/chk-7", 1700, 35, 4096)  # fmt: skip
+
+
+def test_a_refusal_carries_status_and_reason(fake: FakeFlink, flink: FlinkRest) -> None:
+    fake.answers[f"GET /jobs/{JOB}/status"] = (404, {"errors": ["org.X: Could not find job\n\tat y"]})
+    with pytest.raises(FlinkError) as caught:
+        flink.state(JOB)
+    assert caught.value.status == 404
+    assert caught.value.hint == "org.X: Could not find job"
+
+
+def test_nobody_there_and_somebody_else_there_are_both_unreachable(
+    fake: FakeFlink, flink: FlinkRest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.answers["GET /overview"] = (200, b"<html>a router</html>")
+    with pytest.raises(FlinkUnreachable):
+        flink.overview()
+    fake.server.shutdown()
+    fake.server.server_close()
+    assert not flink.reachable()
+
+
+def test_a_proxy_of_the_environment_is_not_asked(fake: FakeFlink, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    fake.answers["GET /overview"] = {
+        "flink-version": "2.3.0",
+        "taskmanagers": 1,
+        "slots-total": 2,
+        "slots-available": 1,
+    }
+    found = FlinkRest(fake.address).overview()
+    assert (found.version, found.task_managers, found.slots, found.free_slots) == ("2.3.0", 1, 2, 1)
+
+
+def test_the_root_cause_is_the_innermost_one_without_frames() -> None:
+    assert (
+        root_cause(TRACE)
+        == "segue.WorkerFailure: the worker ended with 1\nModuleNotFoundError: No module named 'msgspec'"
+    )
+    assert root_cause("just a word") == "just a word"
+    assert root_cause("") == ""
