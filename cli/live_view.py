@@ -1,0 +1,294 @@
+"""The demo's live view: a board that takes in what is observed, and its pictures for a terminal, a log and the end."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.layout import Layout
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from cli.changes import Change, local_time, plain, reason
+
+MINUTE: Final = 60_000
+OUTCOMES: Final = ("applied", "duplicate", "late", "quarantined", "dead_lettered")
+_BAR: Final = 14
+_DELAYS: Final = 500
+
+
+@dataclass(slots=True)
+class Segment:
+    """One segment's numbers: who is in it, how many came and went, and when of late (epoch ms)."""
+
+    size: int = 0
+    entered: int = 0
+    exited: int = 0
+    enters: deque[int] = field(default_factory=deque)
+    exits: deque[int] = field(default_factory=deque)
+
+    def forget(self, before: int) -> None:
+        """Drop the moments that no longer count for the rates."""
+        for moments in (self.enters, self.exits):
+            while moments and moments[0] < before:
+                moments.popleft()
+
+
+@dataclass(slots=True)
+class Vitals:
+    """What was last observed of the job and its topics; None: not known (yet). Times in epoch ms, rates a second."""
+
+    state: str = ""
+    web_page: str = ""
+    totals: Mapping[str, int] = field(default_factory=dict)
+    events_in: int | None = None
+    input_rate: float | None = None
+    lag: int | None = None
+    checkpoint_at: int | None = None
+    checkpoint_millis: int | None = None
+    checkpoint_bytes: int | None = None
+    trouble: str = ""
+
+
+class Board:
+    """All that the view shows.
+
+    `live_from` (epoch ms): what took effect before is history, and counts for no rate. `settled_from`: when the job had made up
+    for what came before it ran (None: not yet); what took effect before counts for no delay.
+    """
+
+    def __init__(self, segments: Iterable[str], live_from: int) -> None:
+        self.segments: dict[str, Segment] = {name: Segment() for name in sorted(segments)}
+        self.live_from = live_from
+        self.settled_from: int | None = None
+        self.latest: deque[Change] = deque(maxlen=100)
+        self.vitals = Vitals()
+        self.transitions = 0
+        self.live_transitions = 0
+        self._seen: set[str] = set()
+        self._delays: deque[int] = deque(maxlen=_DELAYS)
+
+    def add(self, change: Change) -> None:
+        """Take in a transition; a repeat (same id) changes nothing."""
+        if change.id in self._seen:
+            return
+        self._seen.add(change.id)
+        self.transitions += 1
+        segment = self.segments.setdefault(change.segment, Segment())
+        if change.entered:
+            segment.size += 1
+            segment.entered += 1
+        else:
+            segment.size -= 1
+            segment.exited += 1
+        self.latest.appendleft(change)
+        if change.effective_at < self.live_from:
+            return
+        self.live_transitions += 1
+        (segment.enters if change.entered else segment.exits).append(change.effective_at)
+        if change.by_event and self.settled_from is not None and change.effective_at >= self.settled_from:
+            # What time alone brings about waits on purpose until no event can come any more that would undo it.
+            self._delays.append(change.emitted_at - change.effective_at)
+
+    def forget(self, now: int) -> None:
+        """Let the last minute move on."""
+        for segment in self.segments.values():
+            segment.forget(now - MINUTE)
+
+    def settle(self, now: int) -> None:
+        """Note the first moment at which the job has no more before it than two seconds bring."""
+        lag, rate = self.vitals.lag, self.vitals.input_rate
+        if self.settled_from is None and lag is not None and rate is not None and lag <= 2 * rate:
+            self.settled_from = now
+
+    def delay(self, share: float) -> int | None:
+        """From an event to its transition, in ms, in this share of cases (0.5: the median); None before the first."""
+        if not self._delays:
+            return None
+        ordered = sorted(self._delays)
+        return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+    def unaccounted(self) -> int:
+        """Records received less those of each outcome: anything but 0 is a fault."""
+        totals = self.vitals.totals
+        return totals.get("received", 0) - sum(totals.get(name, 0) for name in OUTCOMES)
+
+
+def picture(board: Board, now: int, running: float, height: int, until: float | None = None) -> RenderableType:
+    """The whole view for a terminal of so many lines; `running` is for how many seconds the job has run, of `until`."""
+    board.forget(now)
+    rows = len(board.segments) + 4
+    below = max(4, height - rows - 8)
+    layout = Layout()
+    layout.split_column(
+        Layout(_header(board, running, until), name="header", size=3),
+        Layout(_vital_signs(board, now), name="vitals", size=3),
+        Layout(_segments(board), name="segments", size=min(rows, max(6, height - 12))),
+        Layout(_latest(board, below - 2), name="latest", minimum_size=4),
+        Layout(_accounts(board), name="accounts", size=2),
+    )
+    return layout
+
+
+def _header(board: Board, running: float, until: float | None) -> Panel:
+    state = board.vitals.state or "starting"
+    grid = Table.grid(expand=True)
+    grid.add_column()
+    grid.add_column(justify="center")
+    grid.add_column(justify="right")
+    clock = _clock(running) + (f" of {_clock(until)}" if until is not None else "")
+    colour = "green" if state == "RUNNING" else "yellow"
+    grid.add_row(
+        Text.assemble(("segue ", "bold cyan"), ("customers entering and leaving segments, live", "dim")),
+        Text.assemble((f"● {state.lower()}", colour), f"  {clock}"),
+        Text.assemble(("Flink ", "dim"), (board.vitals.web_page, "cyan")),
+    )
+    return Panel(grid, box=box.ROUNDED, border_style="cyan")
+
+
+def _vital_signs(board: Board, now: int) -> RenderableType:
+    vitals = board.vitals
+    half, most = board.delay(0.5), board.delay(0.99)
+    table = Table(box=None, expand=True, padding=(0, 1), header_style="dim")
+    titles = {"events in": 6, "lag": 4, "event → transition": 6, "transitions": 6, "checkpoint": 7}
+    for title, ratio in titles.items():
+        table.add_column(title, ratio=ratio, no_wrap=True, overflow="ellipsis")
+    checkpoint = Text("none yet", "yellow")
+    if vitals.checkpoint_at is not None:
+        age = max(0, now - vitals.checkpoint_at) / 1000
+        checkpoint = Text(f"{age:.1f} s ago", "bold" if age < 10 else "bold yellow")
+        checkpoint.append(f"  {vitals.checkpoint_millis} ms, {_size(vitals.checkpoint_bytes)}", "dim")
+    lag = vitals.lag
+    table.add_row(
+        Text.assemble((_number(vitals.input_rate, "/s"), "bold"), (f"  {_number(vitals.events_in)} in all", "dim")),
+        Text(_number(lag, " records"), "bold" if not lag or lag < 1000 else "bold yellow"),
+        Text.assemble((_number(half, " ms"), "bold"), (f"  p99 {_number(most, ' ms')}", "dim")),
+        Text.assemble((f"{board.live_transitions:,} live", "bold"), (f"  {board.transitions:,} in all", "dim")),
+        checkpoint,
+    )
+    if not vitals.trouble:
+        return table
+    return Group(table, Text(f" {plain(vitals.trouble, 300)}", "bold red", overflow="ellipsis", no_wrap=True))
+
+
+def _segments(board: Board) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, expand=True, padding=(0, 1), header_style="bold")
+    table.add_column("segment", ratio=1, no_wrap=True, overflow="ellipsis")
+    table.add_column("size", justify="right", width=7)
+    table.add_column("", width=_BAR)
+    table.add_column("enter/min", justify="right", width=9)
+    table.add_column("exit/min", justify="right", width=9)
+    table.add_column("entered", justify="right", width=8, style="dim")
+    table.add_column("exited", justify="right", width=8, style="dim")
+    largest = max((one.size for one in board.segments.values()), default=0)
+    for name, one in board.segments.items():
+        enters, exits = len(one.enters), len(one.exits)
+        table.add_row(
+            Text(plain(name, 60), "bold" if enters or exits else ""),
+            f"{one.size:,}",
+            bar(one.size, largest),
+            Text(f"+{enters}" if enters else "·", "bold green" if enters else "dim"),
+            Text(f"−{exits}" if exits else "·", "bold red" if exits else "dim"),
+            f"{one.entered:,}",
+            f"{one.exited:,}",
+        )
+    return table
+
+
+def bar(size: int, largest: int) -> Text:
+    """A bar in eighths of a character; whoever is not empty has a trace of one.
+
+    >>> bar(1, 2).plain, bar(1, 10_000).plain, bar(0, 2).plain
+    ('███████', '▏', '')
+    """
+    if size <= 0 or largest <= 0:
+        return Text("")
+    eighths = max(1, round(size * _BAR * 8 / largest))
+    return Text("█" * (eighths // 8) + ("", *"▏▎▍▌▋▊▉")[eighths % 8], "cyan")
+
+
+def _latest(board: Board, rows: int) -> Panel:
+    table = Table(box=None, expand=True, padding=(0, 1), show_header=False)
+    table.add_column(width=8, style="dim")
+    table.add_column(width=7)
+    table.add_column(width=9, no_wrap=True, overflow="ellipsis")
+    table.add_column(width=26, no_wrap=True, overflow="ellipsis")
+    table.add_column(ratio=1, no_wrap=True, overflow="ellipsis", style="dim")
+    for change in list(board.latest)[: max(1, rows)]:
+        arrow, colour = ("→ enter", "green") if change.entered else ("← exit", "red")
+        table.add_row(
+            local_time(change.effective_at),
+            Text(arrow, f"bold {colour}"),
+            plain(change.customer, 40),
+            Text(plain(change.segment, 60), colour),
+            reason(change),
+        )
+    inside: RenderableType = table if board.latest else Text(" none is committed yet", "dim")
+    return Panel(inside, title="latest transitions", title_align="left", box=box.ROUNDED, border_style="dim")
+
+
+def _accounts(board: Board) -> Group:
+    totals = board.vitals.totals
+    text = Text.assemble((" received ", "dim"), (f"{totals.get('received', 0):,}", "bold"), (" = ", "dim"))
+    for index, name in enumerate(OUTCOMES):
+        text.append(" + " if index else "", "dim")
+        text.append(f"{totals.get(name, 0):,}", "bold" if totals.get(name) else "dim")
+        text.append(f" {name.replace('_', '-')}", "dim")
+    if off := board.unaccounted():
+        text.append(f"   {off:+,} unaccounted", "bold red")
+    return Group(text, Text(" Ctrl-C ends it and everything it started", "dim"))
+
+
+def progress_line(board: Board, running: float) -> str:
+    """The view in one line, for where there is no terminal."""
+    vitals, half = board.vitals, board.delay(0.5)
+    return (
+        f"{running:5.0f} s  {vitals.state.lower() or 'starting'}  {_number(vitals.events_in)} events in"
+        f" ({_number(vitals.input_rate, '/s')})  lag {_number(vitals.lag)}"
+        f"  {board.transitions:,} transitions ({board.live_transitions:,} live)"
+        f"  event to transition {_number(half, ' ms')}" + (f"  {plain(vitals.trouble)}" if vitals.trouble else "")
+    )
+
+
+def summary(board: Board, running: float) -> RenderableType:
+    """What was seen, at the end."""
+    table = Table(box=box.SIMPLE_HEAD, title=f"after {_clock(running)}", title_justify="left", title_style="bold")
+    table.add_column("segment")
+    for title in ("size", "entered", "exited"):
+        table.add_column(title, justify="right")
+    for name, one in board.segments.items():
+        table.add_row(plain(name, 60), f"{one.size:,}", f"{one.entered:,}", f"{one.exited:,}")
+    totals = board.vitals.totals
+    outcomes = ", ".join(f"{totals.get(name, 0):,} {name.replace('_', '-')}" for name in OUTCOMES)
+    lines = [
+        f"transitions  {board.transitions:,}, of these {board.live_transitions:,} while it ran live",
+        f"records      {totals.get('received', 0):,} = {outcomes}",
+    ]
+    if (half := board.delay(0.5)) is not None:
+        lines.append(f"delay        {half:,} ms from an event to its transition (median), p99 {board.delay(0.99):,} ms")
+    if off := board.unaccounted():
+        lines.append(f"unaccounted  {off:+,}")
+    return Group(table, *(Text(f" {one}") for one in lines))
+
+
+def _number(value: float | None, unit: str = "") -> str:
+    return "–" if value is None else f"{value:,.0f}{unit}"
+
+
+def _size(octets: int | None) -> str:
+    size = float(octets or 0)
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}:{rest:02d}"
