@@ -25,9 +25,12 @@ _NO = (False, NEVER)
 
 
 class Compiled:
-    """A condition ready to run. `text` is how it reads; `slots` and `traits` are what it depends on."""
+    """A condition ready to run. `text` is how it reads; `slots` and `traits` are what it depends on.
 
-    __slots__ = ("evaluate", "measure", "parts", "slots", "text", "threshold", "traits")
+    `rising` are those of its slots in which one more event can only make it true, never false.
+    """
+
+    __slots__ = ("evaluate", "measure", "parts", "rising", "slots", "text", "threshold", "traits")
 
     def __init__(
         self,
@@ -35,6 +38,7 @@ class Compiled:
         evaluate: Evaluate,
         *,
         slots: frozenset[int] = frozenset(),
+        rising: frozenset[int] = frozenset(),
         traits: frozenset[str] = frozenset(),
         measure: Callable[[Profile, int], Any] | None = None,
         threshold: Any = None,
@@ -46,6 +50,8 @@ class Compiled:
         self.threshold = threshold
         self.parts = parts
         self.slots = slots.union(*(part.slots for part in parts))
+        either = frozenset[int]().union(*(part.slots - part.rising for part in parts))
+        self.rising = rising.union(*(part.rising for part in parts)) - either
         self.traits = traits.union(*(part.traits for part in parts))
 
     def evidence(self, profile: Profile, clock: int) -> list[Evidence]:
@@ -132,6 +138,7 @@ def counted(text: str, key: int, window: int, low: int, high: int | None, thresh
         text,
         evaluate,
         slots=frozenset((key,)),
+        rising=frozenset((key,) if high is None else ()),
         measure=lambda profile, clock: _in_window(profile.slots.get(key, []), clock, window),
         threshold=threshold,
     )
@@ -221,7 +228,8 @@ def per_value(
         return sorted(found, key=lambda one: (-one["count"], one["value"]))[:3]
 
     keys = frozenset((key,) if without_key is None else (key, without_key))
-    return Compiled(text, evaluate, slots=keys, measure=values, threshold=threshold)
+    rising = frozenset((key,) if high is None and key != without_key else ())
+    return Compiled(text, evaluate, slots=keys, rising=rising, measure=values, threshold=threshold)
 
 
 # --- silence ------------------------------------------------------------------------------------------------------
@@ -386,6 +394,7 @@ def distinct(text: str, key: int, window: int, low: int, high: int | None, thres
         text,
         lambda profile, clock: _count_truth(lasts(profile), clock, window, low, high),
         slots=frozenset((key,)),
+        rising=frozenset((key,) if high is None else ()),
         measure=lambda profile, clock: _in_window(lasts(profile), clock, window),
         threshold=threshold,
     )
@@ -473,7 +482,9 @@ def negation(text: str, part: Compiled) -> Compiled:
         truth, flip = inner(profile, clock)
         return not truth, flip
 
-    return Compiled(text, evaluate, parts=(part,))
+    compiled = Compiled(text, evaluate, parts=(part,))
+    compiled.rising = frozenset()
+    return compiled
 
 
 def at_least(text: str, n: int, parts: tuple[Compiled, ...]) -> Compiled:

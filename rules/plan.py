@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
 
-from profiles.profile import NEVER
+from profiles.profile import DIGEST_SIZE, NEVER
 from rules import conditions, slots
 from rules.conditions import Compiled
 from rules.definition import (
@@ -54,15 +54,17 @@ class Limits:
 
 
 class Role(NamedTuple):
-    """An event that matches `predicate` (None: always) is counted by `add`, which matters to the segments in `mask`.
+    """An event that matches `predicate` (None: always) is counted by `add`, which matters to some segments.
 
-    `add` and `retention` are the slot's. A tuple, as the step unpacks one for each role of each event.
+    `add` and `retention` are the slot's. The segments in `rising` can only become true by it, those in `mask` may change
+    either way. A tuple, as the step unpacks one for each role of each event.
     """
 
     predicate: Predicate | None
     add: Callable[[slots.State, int, Any, int], bool]
     retention: int
     mask: int
+    rising: int
 
 
 class CompiledSegment:
@@ -100,10 +102,9 @@ class Plan:
     limits: Limits = field(default_factory=Limits)
     _of_mask: dict[int, tuple[CompiledSegment, ...]] = field(default_factory=dict)
 
-    @property
-    def every(self) -> int:
-        """The mask of all segments."""
-        return (1 << len(self.segments)) - 1
+    def __post_init__(self) -> None:
+        self.every = (1 << len(self.segments)) - 1  # the mask of all segments
+        self.recent_size = self.limits.remembered_messages * DIGEST_SIZE
 
     def of_mask(self, mask: int) -> tuple[CompiledSegment, ...]:
         """The segments in a mask, in order of evaluation. Remembered, as the same few masks come again and again."""
@@ -170,8 +171,15 @@ class _Compiler:
         )
 
     def role(self, ref: EventRef, slot: slots.Slot, compiled: list[CompiledSegment]) -> Role:
-        mask = sum(1 << segment.bit for segment in compiled if slot.key in segment.condition.slots)
-        return Role(compile_where(ref.where), slot.add, slot.retention, mask)
+        mask = rising = 0
+        for segment in compiled:
+            if slot.key in segment.condition.slots:
+                helps = slot.key in segment.condition.rising and not isinstance(slot, slots.Cancel)
+                if helps and not segment.latched:
+                    rising |= 1 << segment.bit
+                else:
+                    mask |= 1 << segment.bit
+        return Role(compile_where(ref.where), slot.add, slot.retention, mask, rising)
 
     def slot(self, kind: str, ref: EventRef, what: tuple[Any, ...], make: Callable[[int], slots.Slot]) -> slots.Slot:
         """The slot of this kind for these events; made at first use, then shared."""

@@ -237,11 +237,14 @@ class Returns(Slot):
         if state is None:
             slots[self.key] = [time, time]
             return False
+        last = state[1]
+        if last <= time < last + self.silence:
+            state[1] = time
+            return False
         first, last, *found = state
         if time >= last:
             state[1] = time
-            if time - last >= self.silence:
-                found += (last, time)
+            found += (last, time)
         elif time < first:
             state[0] = time
             if first - time >= self.silence:

@@ -109,6 +109,7 @@ def _wake(
 def _count(
     profile: Profile | None, rule_set: Rules, event: Event, watermark: int, scores: Mapping[str, float]
 ) -> tuple[Profile | None, Decision]:
+    """An event: refuse it, or let pass what is due before it, count it, and look at what it touches."""
     plan = rule_set.plan
     limits = plan.limits
     time = event.event_time
@@ -119,11 +120,10 @@ def _count(
     digest = message_digest(event.id)
     if profile is None:
         profile = Profile()
-    elif remembered(profile.recent, digest) and watermark < profile.latest + limits.expiry:
+    elif digest in profile.recent and remembered(profile.recent, digest) and watermark < profile.latest + limits.expiry:
         decision.outcome = "duplicate"
         return profile, _untouched(profile, decision, limits)
-    version, run = rule_set.version, None
-    latest = profile.latest
+    version, run, latest = rule_set.version, None, profile.latest
     clock = time if time > latest else latest
     if watermark > clock:
         clock = watermark
@@ -139,15 +139,16 @@ def _count(
             run.profile = profile = Profile()
     dispatch = plan.by_event.get(event.name, plan.other)
     matched = accepted = False
-    mask = exits = longest = 0
+    mask = helped = longest = 0
     slots = profile.slots
-    for predicate, add, retention, touched in dispatch.roles:
+    for predicate, add, retention, touched, rising in dispatch.roles:
         if predicate is None or predicate(event):
             matched = True
             if time > clock - retention:
                 accepted = True
                 if add(slots, time, event, clock):
                     mask |= touched
+                    helped |= rising
             elif retention > longest:
                 longest = retention
     if not profile.rules and time <= clock - limits.expiry:
@@ -157,20 +158,26 @@ def _count(
         decision.outcome, decision.late_by = "late", clock - longest - time
         decision.reason = "older than the retention of every window that could count it"
         return (profile, _untouched(profile, decision, limits)) if profile.rules else (None, decision)
-    profile.recent = profile.recent[-DIGEST_SIZE * (limits.remembered_messages - 1) :] + digest
+    recent = profile.recent
+    if len(recent) >= plan.recent_size:
+        recent = recent[DIGEST_SIZE - plan.recent_size :]
+    profile.recent = recent + digest
     if time < profile.first_seen:
         profile.first_seen = time
-    if time > profile.latest:
+    if time > latest:
         profile.latest = time
     if event.traits:
         mask |= _write_traits(profile, plan, event)
+    exits = 0
     for predicate, bit in dispatch.exits:
         if predicate is None or predicate(event):
             exits |= bit
+    mask |= exits
     if not profile.rules:
         profile.rules = version
         mask = plan.every
-    mask |= exits
+    elif helped:
+        mask |= _outside(profile, plan, helped & ~mask)
     touched = mask
     if profile.due <= clock:
         mask |= _due_mask(profile, plan, clock)
@@ -182,6 +189,19 @@ def _count(
             run.refresh_due()
     decision.next_timer = _next_timer(profile, limits)
     return profile, decision
+
+
+def _outside(profile: Profile, plan: Plan, mask: int) -> int:
+    """Those of the segments in `mask` that the customer is not in: one more event cannot end a membership that it helps.
+
+    When such a membership ends is looked at when it is due by what was known before, and then anew.
+    """
+    outside, segments = 0, profile.segments
+    for one in plan.of_mask(mask):
+        entry = segments.get(one.name)
+        if entry is None or not entry[0]:
+            outside |= 1 << one.bit
+    return outside
 
 
 def _due_mask(profile: Profile, plan: Plan, clock: int) -> int:
