@@ -18,6 +18,8 @@ START = 1_767_225_600_000
 """2026-01-01T00:00:00Z"""
 
 MINUTE, DAY = 60_000, 86_400_000
+MONTH = START + 30 * DAY
+"""When records arrive, unless a test says otherwise."""
 
 SETTINGS: dict[str, Any] = {
     "source": "segue/test",
@@ -92,7 +94,7 @@ class Operator:
     ) -> Arrival:
         """A record as the operator hands it over, at the next offset of partition 0."""
         self.offset += 1
-        received = START + 30 * DAY if time is None else time
+        received = MONTH if time is None else time
         return value, received, 0, self.offset, len(value or b"") if size is None else size, key
 
     def send(self, groups: Mapping[str, Sequence[Arrival]], watermark: int | None = None) -> None:

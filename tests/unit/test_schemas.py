@@ -19,7 +19,7 @@ from flink_jobs.worker import TIMER_PARTITION
 from profiles import InvalidRecord, decode_event
 from shop import simulate
 from tests.frames import DAY, MINUTE, START, Operator, payload, record
-from tests.unit.test_worker import HOSTILE, QUARANTINED, STRANGE_BUT_GOOD
+from tests.records import HOSTILE, QUARANTINED, STRANGE_BUT_GOOD
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 SCHEMAS = {file.stem: json.loads(file.read_text()) for file in sorted((DOCS / "schemas").glob("*.json"))}
