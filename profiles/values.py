@@ -30,9 +30,9 @@ def micros(value: object) -> int | None:
     """
     kind = type(value)
     if kind is int:
-        return value * MICROS if -_LARGEST < value < _LARGEST else None  # type: ignore[operator, no-any-return]
+        return value * MICROS if -_LARGEST < value < _LARGEST else None  # type: ignore[operator]
     if kind is float and -_LARGEST < value < _LARGEST:  # type: ignore[operator]
-        return round(value * MICROS)  # type: ignore[operator, no-any-return]
+        return round(value * MICROS)  # type: ignore[operator]
     return None
 
 

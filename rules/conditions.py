@@ -49,10 +49,15 @@ class Compiled:
         self.measure = measure
         self.threshold = threshold
         self.parts = parts
-        self.slots = slots.union(*(part.slots for part in parts))
-        either = frozenset[int]().union(*(part.slots - part.rising for part in parts))
-        self.rising = rising.union(*(part.rising for part in parts)) - either
-        self.traits = traits.union(*(part.traits for part in parts))
+        either: frozenset[int] = frozenset()
+        for part in parts:
+            slots |= part.slots
+            rising |= part.rising
+            traits |= part.traits
+            either |= part.slots - part.rising
+        self.slots: frozenset[int] = slots
+        self.rising: frozenset[int] = rising - either
+        self.traits: frozenset[str] = traits
 
     def evidence(self, profile: Profile, clock: int) -> list[Evidence]:
         """Each leaf that decides, with its actual value and its threshold, in the order of the rule."""
@@ -80,10 +85,11 @@ def count_bounds(tests: tuple[Test, ...]) -> tuple[int, int | None]:
     low, high = 0, NEVER
     for test in tests:
         operator, operand = test.operator, test.operand
-        if operator is Operator.BETWEEN:
-            low, high = max(low, operand[0]), min(high, operand[1])  # type: ignore[index,call-overload]
+        if isinstance(operand, tuple):
+            least, most = map(int, operand)
+            low, high = max(low, least), min(high, most)
             continue
-        bound = int(operand)  # type: ignore[arg-type]
+        bound = int(operand)
         if operator in (Operator.GTE, Operator.EQ):
             low = max(low, bound)
         if operator in (Operator.LTE, Operator.EQ):
@@ -99,7 +105,7 @@ def _count_truth(times: list[int], clock: int, window: int, low: int, high: int 
     """Whether the number of `times` in the window lies in [low, high], and when it may stop or begin to by itself."""
     if window == NEVER:
         count = len(times)
-        return (_YES if low <= count and (high is None or count <= high) else _NO)
+        return _YES if low <= count and (high is None or count <= high) else _NO
     count = len(times) - bisect_right(times, clock - window)
     if count < low:
         return _NO
@@ -203,7 +209,7 @@ def per_value(
         if state is None:
             return _NO
         oldest, earliest = clock - window, NEVER
-        blocked = profile.slots.get(without_key)
+        blocked = None if without_key is None else profile.slots.get(without_key)
         # One value is enough. The one seen last most often holds longest; at its end the others are looked at.
         for value in reversed(state):
             times = state[value]
@@ -366,14 +372,14 @@ def aggregated(text: str, fn: str, key: int, window: int, tests: tuple[Test, ...
 def _exactly(test: Test) -> Callable[[int, int], bool]:
     """Compare `numerator / denominator` with the operand without dividing: exact, also for a mean."""
 
-    def scaled(bound: Any) -> int:
+    def scaled(bound: int | float) -> int:
         return round(bound * MICROS)
 
     operator, operand = test.operator, test.operand
     if operator is Operator.BETWEEN:
-        low, high = (scaled(bound) for bound in operand)  # type: ignore[union-attr]
+        low, high = (scaled(bound) for bound in operand)  # type: ignore[union-attr,arg-type]
         return lambda value, count: low * count <= value <= high * count
-    bound = scaled(operand)
+    bound = scaled(operand)  # type: ignore[arg-type]
     return {
         Operator.GTE: lambda value, count: value >= bound * count,
         Operator.GT: lambda value, count: value > bound * count,

@@ -72,7 +72,9 @@ class CompiledSegment:
 
     __slots__ = ("after", "bit", "condition", "latched", "name", "sequences", "version")
 
-    def __init__(self, definition: Segment, condition: Compiled, bit: int, sequences: tuple[tuple[int, int], ...]) -> None:
+    def __init__(
+        self, definition: Segment, condition: Compiled, bit: int, sequences: tuple[tuple[int, int], ...]
+    ) -> None:
         self.name = definition.name
         self.version = definition.version
         self.condition = condition
@@ -186,7 +188,9 @@ class _Compiler:
         meaning = (kind, ref.event, sorted(map(repr, ref.where)), *what)
         key = slot_key(*meaning)
         if self.meanings.setdefault(key, meaning) != meaning:
-            raise ValueError(f"two conditions fell on one slot key, {key}: reword one of {meaning}, {self.meanings[key]}")
+            raise ValueError(
+                f"two conditions fell on one slot key, {key}: reword one of {meaning}, {self.meanings[key]}"
+            )
         slot = self.slots.setdefault(("slot", key), make(key))
         self.roles.setdefault((f"{ref.event} {sorted(map(repr, ref.where))}", key), (ref, slot))
         return slot
@@ -196,6 +200,9 @@ class _Compiler:
         slot.keep = max(slot.keep, keep)
         slot.retention = max(slot.retention, window)
         return slot.key
+
+    def first(self, ref: EventRef) -> int:
+        return self.slot("first", ref, (), lambda key: slots.First(key, NEVER)).key
 
     def keyed(self, ref: EventRef, path: str, window: int, keep: int, keys: int) -> int:
         make = lambda key: slots.Keyed(key, window, path, keep, keys)  # noqa: E731
@@ -214,10 +221,7 @@ class _Compiler:
                 return conditions.absent(f"no {reads(one.ref)}", self.times(one.ref, window, 1), window)
             case Since():
                 first = one.occurrence == "first"
-                if first:
-                    key = self.slot("first", one.ref, (), lambda key: slots.First(key, NEVER)).key
-                else:
-                    key = self.times(one.ref, NEVER, 1)
+                key = self.first(one.ref) if first else self.times(one.ref, NEVER, 1)
                 text = f"time since the {one.occurrence} {reads(one.ref)}"
                 return conditions.since(text, key, first, one.tests, _threshold(one.tests, durations=True))
             case Aggregate():

@@ -62,8 +62,8 @@ def compare(operator: Operator, operand: Operand) -> Predicate:
 
 
 def _ordered(operator: Operator, operand: Operand) -> Predicate:
-    if operator is Operator.BETWEEN:
-        low, high = operand  # type: ignore[misc]
+    if isinstance(operand, tuple):
+        low, high = operand
         return lambda value: _comparable(value, low) and low <= value <= high
     if operator is Operator.GT:
         return lambda value: _comparable(value, operand) and value > operand
