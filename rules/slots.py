@@ -24,6 +24,9 @@ PANES = 100
 KEYS = 64
 """Different property values remembered at a time by a `per` condition: those seen last."""
 
+SPARE_RETURNS = 8
+"""Broken silences remembered beyond those that are counted, for when late events show that some were none."""
+
 ANCHORS = 32
 """Starts of a sequence remembered at a time."""
 
@@ -220,7 +223,7 @@ class Keyed(Slot):
 
 
 class Returns(Slot):
-    """Events that broke a silence: `[first, last, before, event, before, event, ...]`, the newest `keep` of them.
+    """Events that broke a silence: `[first, last, before, event, before, event, ...]`, the newest `keep` and a few more.
 
     `before` is the event right before the silence: one that arrives late may fall into the silence and end it.
     """
@@ -251,7 +254,10 @@ class Returns(Slot):
                 found = [time, first, *found]
         else:
             found = self._split(found, time)
-        found = found[-2 * self.keep :]
+        found = found[-2 * (self.keep + SPARE_RETURNS) :]
+        gone = clock - self.retention + self.silence  # the window's start: what broke a silence before it is not counted
+        while found and found[1] <= gone:
+            del found[:2]
         if state[2:] == found:
             return False
         state[2:] = found

@@ -123,3 +123,19 @@ def test_an_exit_event_from_before_the_rise_does_not_prolong_what_it_cannot_end(
     customer.apply(event("Sale", 3, 3, properties={"revenue": 5, "last": True}), 0)
     customer.wake(T + 1000, "each")
     assert told(customer) == [("spender", "entered", 4, "event"), ("spender", "exited", 24, "timer")]
+
+
+def test_a_silence_that_a_late_event_disproves_uncovers_the_one_before() -> None:
+    """A customer came back twice; the second return was none, as an event in between came late. The first one still counts.
+
+        0 seen ------- 20 back ------- 40 back again
+                                30 late: between 20 and 40 there was no silence of 20
+
+    Only as many returns were kept as the rule counts, one, and that was the one which was none.
+    """
+    back = Happened(VIEWED, 100, after_silence=20)
+    customer = Customer(rules([Segment("reactivated", back)]))
+    for number, at in enumerate((0, 20, 40, 30)):
+        customer.apply(event("Product Viewed", at, number), 0)
+    customer.wake(T + 1000, "each")
+    assert told(customer) == [("reactivated", "entered", 20, "event"), ("reactivated", "exited", 120, "timer")]
