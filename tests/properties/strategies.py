@@ -6,7 +6,6 @@ or less: boundaries meet, values repeat and equal times are common, which is whe
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -103,10 +102,15 @@ def number_tests(draw: st.DrawFn, numbers: tuple[float, ...]) -> tuple[Test, ...
     return (one(),) if draw(st.integers(0, 3)) else (one(), one())
 
 
+plain_refs = st.builds(EventRef, st.sampled_from(("A", "A", "B", ANY_EVENT)))
+
+SHAPES = ("plain", "plain", "counted", "counted", "per", "per", "without", "silence")
+
+
 @st.composite
-def happened(draw: st.DrawFn) -> Happened:
-    shape = draw(st.sampled_from(("plain", "plain", "counted", "counted", "per", "per", "without", "silence")))
-    ref = draw(refs())
+def happened(draw: st.DrawFn, refs: st.SearchStrategy[EventRef], shapes: tuple[str, ...] = SHAPES) -> Happened:
+    shape = draw(st.sampled_from(shapes))
+    ref = draw(refs)
     match shape:
         case "plain":
             return Happened(ref, draw(optional_windows))
@@ -120,11 +124,11 @@ def happened(draw: st.DrawFn) -> Happened:
     if shape == "per":
         return Happened(ref, draw(windows), counts, path)
     other = draw(st.sampled_from(("properties.product", "properties.lines[].product")))
-    return Happened(ref, draw(windows), counts, path, draw(refs()), other)
+    return Happened(ref, draw(windows), counts, path, draw(refs), other)
 
 
 @st.composite
-def aggregates(draw: st.DrawFn) -> Aggregate:
+def aggregates(draw: st.DrawFn, refs: st.SearchStrategy[EventRef]) -> Aggregate:
     fn = draw(st.sampled_from(("sum", "mean", "min", "max", "distinct")))
     of = draw(st.sampled_from(("properties.price", "properties.lines[].price")))
     if fn == "distinct":
@@ -132,12 +136,12 @@ def aggregates(draw: st.DrawFn) -> Aggregate:
         tests = draw(number_tests((0, 1, 2, 3)))
     else:
         tests = draw(number_tests((0, 9.99, 15.005, 20, 30, -5.5, 0.3)))
-    return Aggregate(fn, of, draw(refs()), tests, draw(optional_windows))  # type: ignore[arg-type]
+    return Aggregate(fn, of, draw(refs), tests, draw(optional_windows))  # type: ignore[arg-type]
 
 
 @st.composite
-def sinces(draw: st.DrawFn) -> Since:
-    return Since(draw(refs()), draw(number_tests(WINDOWS)), draw(st.sampled_from(("first", "last"))))
+def sinces(draw: st.DrawFn, refs: st.SearchStrategy[EventRef]) -> Since:
+    return Since(draw(refs), draw(number_tests(WINDOWS)), draw(st.sampled_from(("first", "last"))))
 
 
 @st.composite
@@ -157,13 +161,28 @@ def traits(draw: st.DrawFn) -> Trait:
 
 
 @st.composite
-def sequences(draw: st.DrawFn) -> Sequence:
-    return Sequence(draw(refs()), draw(windows), tuple(draw(st.lists(refs(), min_size=1, max_size=2))))
+def sequences(draw: st.DrawFn, refs: st.SearchStrategy[EventRef]) -> Sequence:
+    return Sequence(draw(refs), draw(windows), tuple(draw(st.lists(refs, min_size=1, max_size=2))))
 
 
 leaf_conditions: st.SearchStrategy[Condition] = st.one_of(
-    happened(), st.builds(Absent, refs(), optional_windows), sinces(), aggregates(), traits(), sequences()
+    happened(refs()),
+    st.builds(Absent, refs(), optional_windows),
+    sinces(refs()),
+    aggregates(refs()),
+    traits(),
+    sequences(refs()),
 )
+
+KINDS: dict[str, st.SearchStrategy[Condition]] = {
+    **{shape: happened(plain_refs, (shape,)) for shape in dict.fromkeys(SHAPES)},
+    "absent": st.builds(Absent, plain_refs, optional_windows),
+    "since": sinces(plain_refs),
+    "aggregate": aggregates(plain_refs),
+    "trait": traits(),
+    "sequence": sequences(plain_refs),
+}
+"""One kind of condition alone, over few events: what a mixture meets too seldom."""
 
 
 def _nested(inner: st.SearchStrategy[Condition]) -> st.SearchStrategy[Condition]:
@@ -243,22 +262,23 @@ class _Happening:
     context: dict[str, Any]
 
 
-_happenings = st.builds(
-    _Happening,
-    st.sampled_from((*NAMES, *NAMES, "Z")),
-    event_times,
-    st.sampled_from((0, 0, 0, 0, 15, 25)),
-    st.sampled_from((*("once",) * 18, "again", "from the future", "nearly from the future")),
-    properties,
-    written_traits,
-    contexts,
-)
+def _happenings(names: tuple[str, ...]) -> st.SearchStrategy[_Happening]:
+    return st.builds(
+        _Happening,
+        st.sampled_from(names),
+        event_times,
+        st.sampled_from((0, 0, 0, 0, 15, 25)),
+        st.sampled_from((*("once",) * 18, "again", "from the future", "nearly from the future")),
+        properties,
+        written_traits,
+        contexts,
+    )
 
 
 @st.composite
-def histories(draw: st.DrawFn, max_size: int = 12) -> list[Event]:
+def histories(draw: st.DrawFn, max_size: int = 12, names: tuple[str, ...] = (*NAMES, *NAMES, "Z")) -> list[Event]:
     """Events in order of arrival: mostly as they happened, some later, some twice, some from the future."""
-    happenings = draw(st.lists(_happenings, min_size=1, max_size=max_size))
+    happenings = draw(st.lists(_happenings(names), min_size=1, max_size=max_size))
     if draw(st.integers(0, 3)):
         happenings.sort(key=lambda one: one.at + one.delay)
     arrived: list[Event] = []
@@ -337,8 +357,8 @@ def stories(
     ways: int = 1,
     perfect: bool = False,
     segments: st.SearchStrategy[list[Segment]] | None = None,
-    events: Callable[[], st.SearchStrategy[list[Event]]] = histories,
+    events: st.SearchStrategy[list[Event]] | None = None,
 ) -> Story:
     rules = draw(segments if segments is not None else segment_lists())
-    history = draw(events())
+    history = draw(events if events is not None else histories())
     return Story(rules, history, [draw(deliveries(history, perfect)) for _ in range(ways)])

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,8 +20,7 @@ from tests.properties.delivery import HORIZON, Customer, changes, check, rules
 OUTCOMES = {"applied", "duplicate", "late", "quarantined"}
 
 
-@given(some.stories())
-def test_the_core_says_what_the_oracle_says(story: some.Story) -> None:
+def agree(story: some.Story) -> None:
     """At every event and every timer: the same outcome, the same transitions, the same memberships."""
     oracle, customer = Oracle(story.segments), Customer(rules(story.segments))
     (delivery,) = story.deliveries
@@ -35,6 +35,18 @@ def test_the_core_says_what_the_oracle_says(story: some.Story) -> None:
     customer.wake(oracle.clock + HORIZON, "each")
     assert changes(customer.transitions[known:]) == oracle.advance(oracle.clock + HORIZON)
     check(customer.transitions)
+
+
+@given(some.stories())
+def test_the_core_says_what_the_oracle_says(story: some.Story) -> None:
+    agree(story)
+
+
+@pytest.mark.parametrize("kind", some.KINDS)
+@given(st.data())
+def test_each_kind_of_condition_says_what_the_oracle_says(kind: str, data: st.DataObject) -> None:
+    segments = some.segment_lists(of=some.KINDS[kind])
+    agree(data.draw(some.stories(segments=segments, events=some.histories(max_size=10, names=("A", "A", "A", "B")))))
 
 
 @given(some.stories(ways=2, perfect=True))
