@@ -42,10 +42,11 @@ class Slot:
         self.key = key
         self.retention = retention
 
-    def add(self, slots: State, time: int, event: Any, clock: int) -> bool:
+    def add(self, slots: State, time: int, event: Any, clock: int) -> int:
         """Count `event`, which happened at `time`, when the customer's clock stands at `clock` (>= time).
 
-        False if that changed nothing that a condition could see.
+        0 if that changed nothing that a condition could see. Otherwise, of slots that count events: how many are now known
+        (of the event's value, where they are kept by value); of others: 1.
         """
         raise NotImplementedError(type(self).__name__)
 
@@ -59,11 +60,11 @@ class Times(Slot):
         super().__init__(key, retention)
         self.keep = keep
 
-    def add(self, slots: State, time: int, event: Any, clock: int) -> bool:
+    def add(self, slots: State, time: int, event: Any, clock: int) -> int:
         times = slots.get(self.key)
         if times is None:
             slots[self.key] = [time]
-            return True
+            return 1
         if time >= times[-1]:
             times.append(time)
         else:
@@ -73,7 +74,7 @@ class Times(Slot):
         oldest = clock - self.retention
         if times[0] <= oldest:
             del times[: bisect_right(times, oldest)]
-        return True
+        return len(times)
 
 
 class First(Slot):
@@ -181,30 +182,25 @@ class Keyed(Slot):
         self.keep = keep
         self.keys = keys
 
-    def add(self, slots: State, time: int, event: Any, clock: int) -> bool:
+    def add(self, slots: State, time: int, event: Any, clock: int) -> int:
         if self.single is not None:
             text = identity(self.single(event))
-            if text is None:
-                return False
-            self._add(slots, time, text, clock)
-            return True
+            return 0 if text is None else self._add(slots, time, text, clock)
         # One event counts once for a value, however often the value stands in it (two lines of one order).
         texts = dict.fromkeys(text for text in map(identity, self.each(event)) if text is not None)
-        for text in texts:
-            self._add(slots, time, text, clock)
-        return bool(texts)
+        return max((self._add(slots, time, text, clock) for text in texts), default=0)
 
-    def _add(self, slots: State, time: int, text: str, clock: int) -> None:
+    def _add(self, slots: State, time: int, text: str, clock: int) -> int:
         state = slots.get(self.key)
         if state is None:
             slots[self.key] = {text: [time]}
-            return
+            return 1
         times = state.pop(text, None)
         if times is None:
             state[text] = [time]
             if len(state) > self.keys or not len(state) % 16:
                 self._trim(state, clock)
-            return
+            return 1
         state[text] = times  # the value seen last stands last: conditions look there first
         if time >= times[-1]:
             times.append(time)
@@ -212,6 +208,7 @@ class Keyed(Slot):
             insort(times, time)
         if len(times) > self.keep:
             del times[: len(times) - self.keep]
+        return len(times)
 
     def _trim(self, state: dict[str, list[int]], clock: int) -> None:
         oldest = clock - self.retention
@@ -255,7 +252,8 @@ class Returns(Slot):
         else:
             found = self._split(found, time)
         found = found[-2 * (self.keep + SPARE_RETURNS) :]
-        gone = clock - self.retention + self.silence  # the window's start: what broke a silence before it is not counted
+        # What broke a silence before the window is not counted any more.
+        gone = clock - self.retention + self.silence
         while found and found[1] <= gone:
             del found[:2]
         if state[2:] == found:
