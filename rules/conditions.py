@@ -7,8 +7,9 @@ a combination the flip may be a moment at which nothing changes after all, never
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 from profiles.profile import NEVER, Profile
@@ -27,7 +28,8 @@ _NO = (False, NEVER)
 class Compiled:
     """A condition ready to run. `text` is how it reads; `slots` and `traits` are what it depends on.
 
-    `rising` are those of its slots in which one more event can only make it true, never false.
+    `rising` are those of its slots in which one more event can only make it true, never false, each with the number of
+    events (of one value, where they are counted by value) below which it makes no difference.
     """
 
     __slots__ = ("evaluate", "measure", "parts", "rising", "slots", "text", "threshold", "traits")
@@ -38,7 +40,7 @@ class Compiled:
         evaluate: Evaluate,
         *,
         slots: frozenset[int] = frozenset(),
-        rising: frozenset[int] = frozenset(),
+        rising: Mapping[int, int] = MappingProxyType({}),
         traits: frozenset[str] = frozenset(),
         measure: Callable[[Profile, int], Any] | None = None,
         threshold: Any = None,
@@ -49,14 +51,16 @@ class Compiled:
         self.measure = measure
         self.threshold = threshold
         self.parts = parts
+        needs = dict(rising)
         either: frozenset[int] = frozenset()
         for part in parts:
             slots |= part.slots
-            rising |= part.rising
             traits |= part.traits
-            either |= part.slots - part.rising
+            either |= part.slots - part.rising.keys()
+            for key, least in part.rising.items():
+                needs[key] = min(least, needs.get(key, least))
         self.slots: frozenset[int] = slots
-        self.rising: frozenset[int] = rising - either
+        self.rising: dict[int, int] = {key: least for key, least in needs.items() if key not in either}
         self.traits: frozenset[str] = traits
 
     def evidence(self, profile: Profile, clock: int) -> list[Evidence]:
@@ -144,7 +148,7 @@ def counted(text: str, key: int, window: int, low: int, high: int | None, thresh
         text,
         evaluate,
         slots=frozenset((key,)),
-        rising=frozenset((key,) if high is None else ()),
+        rising={key: low} if high is None else {},
         measure=lambda profile, clock: _in_window(profile.slots.get(key, []), clock, window),
         threshold=threshold,
     )
@@ -234,7 +238,7 @@ def per_value(
         return sorted(found, key=lambda one: (-one["count"], one["value"]))[:3]
 
     keys = frozenset((key,) if without_key is None else (key, without_key))
-    rising = frozenset((key,) if high is None and key != without_key else ())
+    rising = {key: low} if high is None and key != without_key else {}
     return Compiled(text, evaluate, slots=keys, rising=rising, measure=values, threshold=threshold)
 
 
@@ -400,7 +404,7 @@ def distinct(text: str, key: int, window: int, low: int, high: int | None, thres
         text,
         lambda profile, clock: _count_truth(lasts(profile), clock, window, low, high),
         slots=frozenset((key,)),
-        rising=frozenset((key,) if high is None else ()),
+        rising={key: 1} if high is None else {},  # the slot counts the events of each value, not the values
         measure=lambda profile, clock: _in_window(lasts(profile), clock, window),
         threshold=threshold,
     )
@@ -489,7 +493,7 @@ def negation(text: str, part: Compiled) -> Compiled:
         return not truth, flip
 
     compiled = Compiled(text, evaluate, parts=(part,))
-    compiled.rising = frozenset()
+    compiled.rising = {}
     return compiled
 
 

@@ -56,15 +56,16 @@ class Limits:
 class Role(NamedTuple):
     """An event that matches `predicate` (None: always) is counted by `add`, which matters to some segments.
 
-    `add` and `retention` are the slot's. The segments in `rising` can only become true by it, those in `mask` may change
-    either way. A tuple, as the step unpacks one for each role of each event.
+    `add` and `retention` are the slot's. The segments in `mask` may change either way by it. Some can only become true: those
+    in `rising[n]` when `add` answers with n, those in its last item with more. A tuple, as the step unpacks one for each role of
+    each event.
     """
 
     predicate: Predicate | None
-    add: Callable[[slots.State, int, Any, int], bool]
+    add: Callable[[slots.State, int, Any, int], int]
     retention: int
     mask: int
-    rising: int
+    rising: tuple[int, ...]
 
 
 class CompiledSegment:
@@ -173,14 +174,16 @@ class _Compiler:
         )
 
     def role(self, ref: EventRef, slot: slots.Slot, compiled: list[CompiledSegment]) -> Role:
-        mask = rising = 0
+        mask, needs = 0, dict[int, int]()
         for segment in compiled:
             if slot.key in segment.condition.slots:
                 helps = slot.key in segment.condition.rising and not isinstance(slot, slots.Cancel)
                 if helps and not segment.latched:
-                    rising |= 1 << segment.bit
+                    needs[1 << segment.bit] = segment.condition.rising[slot.key]
                 else:
                     mask |= 1 << segment.bit
+        most = max(needs.values(), default=-1)
+        rising = tuple(sum(bit for bit, least in needs.items() if least <= known) for known in range(most + 1))
         return Role(compile_where(ref.where), slot.add, slot.retention, mask, rising)
 
     def slot(self, kind: str, ref: EventRef, what: tuple[Any, ...], make: Callable[[int], slots.Slot]) -> slots.Slot:

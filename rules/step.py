@@ -146,9 +146,10 @@ def _count(
             matched = True
             if time > clock - retention:
                 accepted = True
-                if add(slots, time, event, clock):
+                if known := add(slots, time, event, clock):
                     mask |= touched
-                    helped |= rising
+                    if rising:
+                        helped |= rising[known] if known < len(rising) else rising[-1]
             elif retention > longest:
                 longest = retention
     if not profile.rules and time <= clock - limits.expiry:
@@ -246,7 +247,7 @@ def _write_traits(profile: Profile, plan: Plan, event: Event) -> int:
         if kind is str and len(value) > limits.trait_length:
             value = value[: limits.trait_length]
         elif kind is int and not -(2**63) <= value < 2**63:
-            value = float(value)
+            value = float(max(-1e308, min(value, 1e308)))
         elif kind is dict or kind is list:
             continue
         written = profile.traits.get(name)
