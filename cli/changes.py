@@ -112,10 +112,12 @@ def evidence_words(one: Mapping[str, Any]) -> str:
     bound = _bound(threshold)
     if isinstance(actual, list):  # the values of a property that fulfil it, each with its count
         values = ", ".join(f"{plain(str(v.get('value')))} × {v.get('count')}" for v in actual if isinstance(v, dict))
-        return f"{values or 'none'}{bound}: {text}"
+        return f"{values}{bound}: {text}" if values else f"none left of {text}"
     if text.startswith("trait "):
         name = text.split()[1] if len(text.split()) > 1 else text
         return f"{name} is {_value(actual) if actual is not None else 'unknown'}{bound}"
+    if text.startswith("time since "):
+        return f"{_value(actual)} since {text.removeprefix('time since ').replace(' any event', ' event')}{bound}"
     what, over, events = text.partition(" over ")
     if over:
         return f"{what} {_value(actual)}{bound} over {events}"

@@ -41,13 +41,13 @@ class Watch:
             thread.start()
 
     def changes(self) -> list[Change]:
-        """The transitions that have come since the last call."""
+        """The transitions that have come since the last call, in the order of time: partitions come one after the other."""
         found = []
         while True:
             try:
                 found.append(self._changes.get_nowait())
             except queue.Empty:
-                return found
+                return sorted(found, key=lambda change: change.effective_at)
 
     def close(self) -> None:
         """End the threads; at most one wait of theirs is waited for."""

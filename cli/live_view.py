@@ -155,7 +155,7 @@ def _vital_signs(board: Board, now: int) -> RenderableType:
     vitals = board.vitals
     half, most = board.delay(0.5), board.delay(0.99)
     table = Table(box=None, expand=True, padding=(0, 1), header_style="dim")
-    titles = {"events in": 6, "lag": 4, "event → transition": 6, "transitions": 6, "checkpoint": 7}
+    titles = {"events in": 21, "lag": 14, "event → transition": 24, "transitions": 27, "checkpoint": 26}
     for title, ratio in titles.items():
         table.add_column(title, ratio=ratio, no_wrap=True, overflow="ellipsis")
     checkpoint = Text("none yet", "yellow")

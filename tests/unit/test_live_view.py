@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console, RenderableType
 
-from cli.changes import Change, read_change, reason
+from cli.changes import Change, evidence_words, read_change, reason
 from cli.demo_traffic import Status, play
 from cli.live_view import MINUTE, Board, Vitals, picture, progress_line, summary
 from shop import Delivery
@@ -168,6 +168,26 @@ def test_the_reason_tells_what_decided_first() -> None:
     assert reason(entered) == "time passed: no Order Completed within 90d; 2 × Order Completed (≥ 2)"
     left = change(2, entered=False, cause={"kind": "event", "event": "identify"}, evidence=(seen, failing))
     assert reason(left) == "identify: country is FR (= DE)"
+
+
+def test_each_kind_of_evidence_reads_as_words() -> None:
+    since = {"condition": "time since the first any event", "actual": "7d", "threshold": {"lt": "7d"}, "holds": False}
+    assert evidence_words(since) == "7d since the first event (< 7d)"
+    values = {"condition": "Product Viewed within 7d, the same properties.product_id", "threshold": {"gt": 3}}
+    seen = [{"value": "P1", "count": 4}, {"value": "P2", "count": 5}]
+    assert (
+        evidence_words({**values, "actual": seen})
+        == "P1 × 4, P2 × 5 (> 3): Product Viewed within 7d, the same product_id"
+    )
+    assert evidence_words({**values, "actual": []}) == "none left of Product Viewed within 7d, the same product_id"
+    trait = {"condition": "trait email_consent eq True", "threshold": {"eq": True}}
+    assert evidence_words({**trait, "actual": True}) == "email_consent is true (= true)"
+    assert evidence_words({**trait, "actual": None}) == "email_consent is unknown (= true)"
+    bought = {"condition": "no Order Completed", "threshold": "none within 30d", "actual": "x", "holds": False}
+    assert evidence_words(bought) == "Order Completed within 30d"
+    between = {"condition": "Page (path eq /a)", "actual": 2, "threshold": {"between": [1, 3]}}
+    assert evidence_words(between) == "2 × Page (path = /a) (1 to 3)"
+    assert evidence_words({}) == ": nothing"
 
 
 def test_a_latched_exit_has_its_cause_alone_for_a_reason() -> None:
