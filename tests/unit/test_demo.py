@@ -1,0 +1,73 @@
+"""The demo's own decisions: exit codes, arguments, and that there is one at a time."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+from pathlib import Path
+
+import pytest
+
+from cli import demo
+from cli.changes import Change
+from cli.demo import Demo
+from cli.errors import UserError
+from cli.live_view import Board, Vitals
+
+LIVE = 1_800_000_000_000
+
+
+def arguments(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    demo.add_parser(parser.add_subparsers(dest="command"))
+    return parser.parse_args(["demo", *words])
+
+
+def ran(transitions: int, seconds: float = 60.0) -> Demo:
+    one = Demo(arguments())
+    one.board, one.running = Board(["vip"], LIVE), seconds
+    one.board.vitals = Vitals("RUNNING", totals={"received": 40, "applied": 40})
+    for number in range(transitions):
+        one.board.add(Change(str(number), "c", "vip", True, LIVE, LIVE, {}, ()))
+    return one
+
+
+def test_it_succeeds_only_if_transitions_were_seen(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ran(1).report() == 0
+    assert "transitions  1" in capsys.readouterr().out
+    assert ran(0).report() == 1
+    assert "no transition was seen: the job is running, 40 records were received" in capsys.readouterr().err
+
+
+def test_an_interrupt_is_an_end_like_any_other_once_something_was_seen() -> None:
+    seen, unseen, early = ran(1), ran(0), Demo(arguments())
+    seen.interrupted = unseen.interrupted = early.interrupted = True
+    assert (seen.report(), unseen.report(), early.report()) == (0, 130, 130)
+
+
+def test_what_the_arguments_say() -> None:
+    args = arguments("--for", "1m30s", "--rate", "0.5", "--seed", "3", "--keep")
+    assert (args.seconds, args.rate, args.seed, args.keep) == (90.0, 0.5, 3, True)
+    assert arguments().seconds is None
+    for wrong in (("--for", "soon"), ("--rate", "0"), ("--rate", "fast")):
+        with pytest.raises(SystemExit):
+            arguments(*wrong)
+    with pytest.raises(UserError, match="--customers 3 is too few"):
+        demo.run(arguments("--customers", "3"))
+
+
+def test_there_is_one_at_a_time_in_a_folder(tmp_path: Path) -> None:
+    with demo._only_one(tmp_path):
+        with pytest.raises(UserError, match="a demo runs already"), demo._only_one(tmp_path):
+            pytest.fail("two at once")
+        with demo._only_one(tmp_path / "another"):
+            pass
+    with demo._only_one(tmp_path):
+        pass
+
+
+def test_a_request_to_end_interrupts_and_the_handlers_are_put_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), demo._interrupted_by(signal.SIGTERM):
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
