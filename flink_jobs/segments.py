@@ -31,6 +31,8 @@ from flink_jobs.worker import WorkerSettings
 from rules.rule_set import RuleSet, load_directory
 
 CODE = "segue-code"
+EVENT_TIME = 5
+"""The column of the event time among those of `read_events`."""
 
 
 def build(settings: Settings, rules: RuleSet, from_savepoint: str = "") -> StreamExecutionEnvironment:
@@ -41,6 +43,9 @@ def build(settings: Settings, rules: RuleSet, from_savepoint: str = "") -> Strea
     jvm = get_gateway().jvm
 
     records = read_events(environment, settings)
+    if settings.job.stop == "latest":
+        last = jvm.segue.LastWatermark(EVENT_TIME, watermark_delay(settings))
+        records = records.transform("last watermark", records.getType(), last).uid("last-watermark")
     customers = (
         records.map(jvm.segue.ReadRecord(settings.job.customer_field or None, settings.job.max_record_bytes))
         .returns(jvm.segue.ReadRecord.outputType())
@@ -62,6 +67,8 @@ def build(settings: Settings, rules: RuleSet, from_savepoint: str = "") -> Strea
 def configuration(settings: Settings, from_savepoint: str) -> Configuration:
     """Flink's own settings: time, state, checkpoints, restarts, and where the job runs."""
     job, checkpoints = settings.job, settings.checkpoints
+    # A partition that is merely slow is not idle. In a replay with an end none need be given up, so nothing hangs on the wall clock.
+    idle_after = 0 if job.clock == "replay" and job.stop == "latest" else job.idle_after
     values = {
         "pipeline.name": job.name,
         "parallelism.default": job.parallelism,
@@ -76,7 +83,7 @@ def configuration(settings: Settings, from_savepoint: str) -> Configuration:
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
         "execution.checkpointing.tolerable-failed-checkpoints": 3,
         "state.backend.type": "rocksdb" if checkpoints.backend == "rocksdb" else "hashmap",
-        "table.exec.source.idle-timeout": f"{job.idle_after} ms",
+        "table.exec.source.idle-timeout": f"{idle_after} ms",
         "restart-strategy.type": "exponential-delay",
         "restart-strategy.exponential-delay.initial-backoff": "500 ms",
         "restart-strategy.exponential-delay.max-backoff": "30 s",
@@ -118,6 +125,7 @@ def read_events(environment: StreamExecutionEnvironment, settings: Settings) -> 
     } | {f"properties.{name}": value for name, value in java_properties(settings).items()}
     if job.stop == "latest":
         options["scan.bounded.mode"] = "latest-offset"
+    behind = watermark_delay(settings)
     quoted = ",\n".join(f"'{_quote(name)}' = '{_quote(value)}'" for name, value in options.items())
     tables.execute_sql(
         f"""
@@ -128,7 +136,7 @@ def read_events(environment: StreamExecutionEnvironment, settings: Settings) -> 
             record_partition INT METADATA FROM 'partition',
             record_offset BIGINT METADATA FROM 'offset',
             event_time AS EVENT_TIME_OF(record_value, record_time, CAST({job.skew} AS BIGINT)),
-            WATERMARK FOR event_time AS event_time - INTERVAL '{_interval(job.disorder)}' DAY TO SECOND(3)
+            WATERMARK FOR event_time AS event_time - INTERVAL '{_interval(behind)}' DAY TO SECOND(3)
         ) WITH ({quoted})
         """
     )
@@ -139,6 +147,14 @@ def read_events(environment: StreamExecutionEnvironment, settings: Settings) -> 
     columns = Types.ROW([octets, octets, Types.INSTANT(), Types.INT(), Types.LONG(), Types.INSTANT()])
     # Without the rowtime column among those selected neither timestamps nor watermarks would flow.
     return tables.to_append_stream(table, columns)._j_data_stream  # noqa: SLF001  (the graph goes on in the JVM)
+
+
+def watermark_delay(settings: Settings) -> int:
+    """By how many milliseconds the watermark is behind the newest event.
+
+    It says that nothing comes any more of its own millisecond either, so it is one behind the oldest that may still come.
+    """
+    return int(settings.job.disorder) + 1
 
 
 def _interval(milliseconds: int) -> str:
@@ -170,7 +186,7 @@ def read_rules(environment: StreamExecutionEnvironment, settings: Settings) -> A
         source = source.setBounded(kafka.enumerator.initializer.OffsetsInitializer.latest())
     clock = jvm.segue.RulesClock.replay()
     if settings.job.clock == "live":
-        clock = jvm.segue.RulesClock.live(int(settings.job.disorder))
+        clock = jvm.segue.RulesClock.live(watermark_delay(settings))
     none = jvm.org.apache.flink.api.common.eventtime.WatermarkStrategy.noWatermarks()
     stream = environment._j_stream_execution_environment.fromSource(source.build(), none, "rules")  # noqa: SLF001
     return (
