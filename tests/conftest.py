@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from hypothesis import HealthCheck, Phase, settings
 
+from tests.fixtures.jobs import job_bench
 from tests.fixtures.services import flink, jars, kafka, kafka_kind, topic
 
-__all__ = ["flink", "jars", "kafka", "topic"]
+__all__ = ["flink", "jars", "job_bench", "kafka", "topic"]
 
 _slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
 _phases = [Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink]
