@@ -139,7 +139,10 @@ class FlinkRest:
 
     def runs(self, job: str) -> bool:
         """Whether each part of the job runs; the job itself says so as soon as it waits for its parts."""
-        return self.state(job) == "RUNNING" and all(one.state == "RUNNING" for one in self.vertices(job))
+        if self.state(job) != "RUNNING":
+            return False
+        # The sources of a job with an end are done before the rest of it is.
+        return all(one.state in ("RUNNING", "FINISHED") for one in self.vertices(job))
 
     def failures(self, job: str, most: int = 5) -> list[str]:
         """Stack traces of what has gone wrong, the newest first."""
@@ -246,17 +249,22 @@ _FRAME = re.compile(r"^\s*(at |\.\.\. \d+ (more|common))")
 
 
 def root_cause(trace: str, most: int = 8) -> str:
-    """The first lines of the innermost cause of a Java stack trace, without the frames.
+    """The first lines of what a Java stack trace comes down to, without frames: our own operator's word, else the innermost cause.
 
-    >>> root_cause("a.JobException: no\\n\\tat a.B.c\\nCaused by: d.WorkerFailure: it said\\nlast words\\n\\tat e.F.g")
-    'd.WorkerFailure: it said\\nlast words'
+    >>> root_cause("a.JobException: no\\n\\tat a.B.c\\nCaused by: d.DiskError: it said\\nlast words\\n\\tat e.F.g")
+    'd.DiskError: it said\\nlast words'
+    >>> root_cause("segue.WorkerFailure: cannot start `x`\\n\\tat a.B.c\\nCaused by: java.io.IOException: error=2")
+    'segue.WorkerFailure: cannot start `x`'
     """
-    lines = trace.strip().splitlines()
-    starts = [index for index, line in enumerate(lines) if line.startswith("Caused by: ")]
-    # `Suppressed:` and what comes with it are indented; the innermost cause is the last one that is not.
-    kept: list[str] = []
-    for line in lines[starts[-1] if starts else 0 :]:
-        if _FRAME.match(line):
-            break
-        kept.append(line.removeprefix("Caused by: "))
-    return "\n".join(kept[:most]).strip()
+    # What each cause says, from the outermost on. `Suppressed:` and what comes with it are indented, and no causes.
+    causes: list[list[str]] = [[]]
+    speaking = True
+    for line in trace.strip().splitlines():
+        if line.startswith("Caused by: "):
+            causes.append([])
+            line, speaking = line.removeprefix("Caused by: "), True
+        speaking = speaking and not _FRAME.match(line)
+        if speaking:
+            causes[-1].append(line)
+    own = next((words for words in causes if words and words[0].startswith("segue.")), causes[-1])
+    return "\n".join(own[:most]).strip()

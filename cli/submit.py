@@ -23,6 +23,10 @@ from flink_jobs.settings import Settings
 CLIENT_TIMEOUT = 180.0
 RUN_TIMEOUT = 120.0
 SAVEPOINT_TIMEOUT = 600.0
+# After so many seconds it is said that slots are lacking: a cluster that makes its own may need that long.
+SLOTS_NOTICE = 4.0
+# To the start of a terminal's line, where the step that is under way stands, and all of it gone.
+CLEAR = "\r\x1b[K"
 
 _JOB = re.compile(r"^job ([0-9a-f]{32})$", re.MULTILINE)
 
@@ -176,7 +180,8 @@ def client_failure(text: str) -> str:
 def wait_running(flink: FlinkRest, job: str, *, timeout: float = RUN_TIMEOUT, quiet: bool = False) -> None:
     """Wait until each part of the job runs. Raises `UserError` with the cause when it fails, or fails to start twice."""
     with step("waiting until the job runs", quiet=quiet):
-        deadline = time.monotonic() + timeout
+        begun = time.monotonic()
+        told = quiet
         while not flink.runs(job):
             state = flink.state(job)
             failures = flink.failures(job)
@@ -186,21 +191,34 @@ def wait_running(flink: FlinkRest, job: str, *, timeout: float = RUN_TIMEOUT, qu
                 raise UserError(f"the job does not start (it is {state})", f"{cause}{again}")
             if state == "FINISHED":
                 return
-            if time.monotonic() >= deadline:
+            passed = time.monotonic() - begun
+            if passed >= timeout:
                 raise UserError(
                     f"the job does not run after {timeout:g} s (it is {state})", _why_waiting(flink, job, failures)
                 )
+            if not told and not failures and passed >= SLOTS_NOTICE:
+                told = True
+                if waiting := _lacks_slots(flink, job):
+                    print(f"{CLEAR if sys.stderr.isatty() else ''}segue: {waiting}", file=sys.stderr, flush=True)
             time.sleep(0.1)
 
 
 def _why_waiting(flink: FlinkRest, job: str, failures: list[str]) -> str:
     if failures:
         return root_cause(failures[0])
-    free = flink.overview().free_slots
-    wants = max((one.parallelism for one in flink.vertices(job)), default=1)
-    if free == 0:
-        return f"no slot is free and it wants {wants}: add TaskManagers or lower `job.parallelism`"
-    return f"see {flink.job_page(job)}"
+    return _lacks_slots(flink, job) or f"see {flink.job_page(job)}"
+
+
+def _lacks_slots(flink: FlinkRest, job: str) -> str:
+    """That the cluster has too few slots for the job, in words; empty if it has enough."""
+    waiting = [one.parallelism for one in flink.vertices(job) if one.state in ("CREATED", "SCHEDULED")]
+    cluster = flink.overview()
+    if not waiting or cluster.free_slots >= max(waiting):
+        return ""
+    return (
+        f"the job wants {max(waiting)} slots; the cluster has {cluster.slots}, of which {cluster.free_slots} are free:"
+        " add TaskManagers or lower `job.parallelism`"
+    )
 
 
 def newest_savepoint(settings: Settings) -> Path:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from cli import submit
 from cli.flink_rest import FlinkError, FlinkRest, FlinkUnreachable, root_cause
 from cli.submit import cancel, refuse_second, stop_with_savepoint, wait_running
 
@@ -162,7 +163,27 @@ def test_a_job_that_waits_for_slots_says_so(fake: FakeFlink, flink: FlinkRest) -
     }
     with pytest.raises(Exception, match="does not run after") as caught:
         wait_running(flink, JOB, timeout=0.2, quiet=True)
-    assert "no slot is free and it wants 2" in caught.value.hint  # type: ignore[attr-defined]
+    assert "the job wants 2 slots; the cluster has 1, of which 0 are free" in caught.value.hint  # type: ignore[attr-defined]
+
+
+def test_that_slots_are_lacking_is_said_while_it_waits(
+    fake: FakeFlink, flink: FlinkRest, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submit, "SLOTS_NOTICE", 0.0)
+    fake.job("RUNNING", ["SCHEDULED", "SCHEDULED", "SCHEDULED", "SCHEDULED", "RUNNING"])
+    fake.answers["GET /overview"] = {
+        "flink-version": "2.3.0",
+        "taskmanagers": 1,
+        "slots-total": 1,
+        "slots-available": 1,
+    }
+    wait_running(flink, JOB)
+    assert capsys.readouterr().err.count("the job wants 2 slots; the cluster has 1, of which 1 are free") == 1
+
+
+def test_parts_that_are_done_with_do_not_keep_a_bounded_job_from_running(fake: FakeFlink, flink: FlinkRest) -> None:
+    fake.job("RUNNING", "FINISHED")
+    assert flink.runs(JOB)
 
 
 def test_stop_polls_the_savepoint_and_then_the_end_of_the_job(fake: FakeFlink, flink: FlinkRest) -> None:
@@ -249,4 +270,16 @@ def test_the_root_cause_is_the_innermost_one_without_frames() -> None:
         == "segue.WorkerFailure: the worker ended with 1\nModuleNotFoundError: No module named 'msgspec'"
     )
     assert root_cause("just a word") == "just a word"
+    assert root_cause("a.Outer: x\nCaused by: b.Inner: y\nCaused by: c.Innermost: z") == "c.Innermost: z"
+
+
+def test_our_own_operators_word_says_more_than_what_it_rests_on() -> None:
+    trace = (
+        'segue.WorkerFailure: the worker could not be started: Cannot run program "/no/python"\n\tat segue.X.y(X.java:1)\n'
+        "Caused by: java.io.IOException: error=2, No such file or directory\n\t... 12 more"
+    )
+    assert root_cause(trace) == 'segue.WorkerFailure: the worker could not be started: Cannot run program "/no/python"'
+
+
+def test_there_may_be_no_cause_at_all() -> None:
     assert root_cause("") == ""
