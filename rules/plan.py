@@ -38,8 +38,13 @@ from rules.predicates import Predicate, compile_where
 _MERGE: dict[str, Callable[[int, int], int]] = {"min": min, "max": max}
 
 
+_MOST = 2**63 - 1
+
+
 def _add(one: int, other: int) -> int:
-    return one + other
+    """The sum, as far as 64 bits go: a sum of millionths beyond nine trillion stays there, as state holds no more."""
+    total = one + other
+    return total if -_MOST <= total <= _MOST else (_MOST if total > 0 else -_MOST)
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from profiles import Event
-from rules.definition import Absent, Aggregate, EventRef, Exit, Happened, Operator, Segment, Sequence, Test
+from rules.definition import Absent, Aggregate, EventRef, Exit, Happened, Operator, Segment, Sequence, Test, Trait
 from rules.step import Timer
 from tests.properties.delivery import Customer, rules
 
@@ -139,3 +141,26 @@ def test_a_silence_that_a_late_event_disproves_uncovers_the_one_before() -> None
         customer.apply(event("Product Viewed", at, number), 0)
     customer.wake(T + 1000, "each")
     assert told(customer) == [("reactivated", "entered", 20, "event"), ("reactivated", "exited", 120, "timer")]
+
+
+@pytest.mark.parametrize("window", [None, 500])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_absurd_sums_leave_a_profile_that_can_be_stored(window: int | None, sign: int) -> None:
+    """Somebody sent the largest price that is still a number, again and again, and the sum left 64 bits.
+
+    The profile could not be encoded any more, so every event of that customer failed from then on.
+    """
+    total = Aggregate("sum", "properties.price", VIEWED, (Test("", Operator.GT, 0),), window)
+    customer = Customer(rules([Segment("spender", total)]))
+    for number in range(400):
+        customer.apply(event("Product Viewed", number, number, properties={"price": sign * 8_999_999_999_999}), 0)
+        customer.store()
+    assert customer.members == ({"spender"} if sign > 0 else set())
+
+
+def test_absurd_numbers_as_traits_are_kept_as_large_ones() -> None:
+    """A trait with four hundred digits fitted neither 64 bits nor a float, and the step failed."""
+    customer = Customer(rules([Segment("old", Trait((Test("age", Operator.GT, 100),)))]))
+    customer.apply(event("identify", 0, 1, traits={"age": 10**400}), 0)
+    customer.store()
+    assert customer.members == {"old"}
