@@ -130,7 +130,7 @@ def _silence(text: str, holds: bool, threshold: str) -> str:
     limit = threshold.removeprefix("none ").removeprefix("silence of ")
     if text.startswith("no "):
         return f"{text} {limit}" if holds else f"{text.removeprefix('no ')} {limit.replace('never', 'at some time')}"
-    return f"{text} for {limit}"
+    return f"{text} for {limit}" if holds else f"no longer {text} for {limit}"
 
 
 def _bound(threshold: Any) -> str:

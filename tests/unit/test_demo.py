@@ -39,6 +39,16 @@ def test_it_succeeds_only_if_transitions_were_seen(capsys: pytest.CaptureFixture
     assert "no transition was seen: the job is running, 40 records were received" in capsys.readouterr().err
 
 
+def test_transitions_that_an_earlier_demo_left_are_no_success() -> None:
+    resumed = ran(0)
+    resumed.resumed = True
+    assert resumed.board is not None
+    resumed.board.add(Change("old", "c", "vip", True, LIVE - 1, LIVE, {}, ()))
+    assert resumed.report() == 1
+    resumed.board.add(Change("new", "c", "vip", False, LIVE, LIVE, {}, ()))
+    assert resumed.report() == 0
+
+
 def test_an_interrupt_is_an_end_like_any_other_once_something_was_seen() -> None:
     seen, unseen, early = ran(1), ran(0), Demo(arguments())
     seen.interrupted = unseen.interrupted = early.interrupted = True
