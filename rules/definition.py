@@ -122,7 +122,8 @@ class Sequence:
     """`sequence:` the first step happened and the second did not within `silence` after it.
 
     True from that moment on (an `exit` ends membership); each further completion is a new rise. An event that matches
-    both steps ends the wait of earlier ones and starts its own.
+    both steps ends the wait of earlier ones and starts its own. A second step that is heard of late takes back the completion,
+    and the membership that came of it, if its time lies within twice the silence.
     """
 
     start: EventRef

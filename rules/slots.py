@@ -294,7 +294,7 @@ class Anchors(Slot):
 
     def _trim(self, state: list[int], clock: int) -> None:
         # Completed starts that a late canceller can no longer reach are of interest only for the newest of them.
-        settled = bisect_right(state, clock - 2 * self.silence, 1)
+        settled = bisect_right(state, clock - 3 * self.silence, 1)
         if settled > 2:
             del state[1 : settled - 1]
         if len(state) > ANCHORS + 1:
@@ -302,12 +302,15 @@ class Anchors(Slot):
 
 
 class Cancel(Slot):
-    """The other role in a sequence: ends the wait of the starts within `silence` before it. Shares their state."""
+    """The other role in a sequence: ends the wait of the starts within `silence` before it. Shares their state.
+
+    It counts for twice the silence, so that one that is heard of late can still take back a completion that was announced.
+    """
 
     __slots__ = ("silence",)
 
     def __init__(self, key: int, silence: int) -> None:
-        super().__init__(key, silence)
+        super().__init__(key, 2 * silence)
         self.silence = silence
 
     def add(self, slots: State, time: int, event: Any, clock: int) -> bool:

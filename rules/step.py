@@ -380,10 +380,12 @@ class _Run:
             pulse = max(pulse, done)
             deadline = min(deadline, pending)
         rises = truth and (not entry[3] or pulse > entry[4])
+        # What came late has shown that the completion which let the customer in never was.
+        withdrawn = pulse < entry[4] <= entry[2] and not truth
         entry[3] = int(truth)
-        entry[4] = max(entry[4], pulse)
+        entry[4] = pulse
         if entry[0]:
-            if exit_now and time >= entry[2]:
+            if withdrawn or (exit_now and time >= entry[2]):
                 entry[0] = 0
                 self.transition(one, "exited", clock)
             elif rises and not exit_now:

@@ -204,7 +204,7 @@ def meant(event: RawEvent, ref: EventRef) -> bool:
     return ref.event in (ANY_EVENT, event.name) and all(passes(values_of(event, test.path), test) for test in ref.where)
 
 
-def reach_of(condition: Condition) -> int | None:
+def reach_of(condition: Condition, event: RawEvent | None = None) -> int | None:
     """How far back of the clock an event may lie when it arrives and still count for the condition; None: any time."""
     match condition:
         case Happened(after_silence=int(silence), within=int(window)):
@@ -212,7 +212,9 @@ def reach_of(condition: Condition) -> int | None:
         case Happened() | Absent() | Aggregate():
             return condition.within
         case Silence():
-            return condition.silence
+            # An answer counts for longer than a start: it may take back what was concluded already.
+            answers = event is not None and any(meant(event, ref) for ref in condition.unless)
+            return 2 * condition.silence if answers else condition.silence
     return None
 
 
@@ -275,7 +277,7 @@ def values_by_event(events: Sequence[Seen], path: str) -> dict[str, int]:
 def completions(condition: Silence, history: History, clock: int) -> list[int]:
     """The moments up to the clock at which a first step had stayed unanswered for long enough."""
     starts = history.of(condition.start, condition.silence)
-    answers = [one for ref in condition.unless for one in history.of(ref, condition.silence)]
+    answers = [one for ref in condition.unless for one in history.of(ref, 2 * condition.silence)]
     done = []
     for start in starts:
         end = start.at + condition.silence
@@ -433,7 +435,7 @@ class Oracle:
         if not self.history.seen and event.event_time <= self.clock - self.expiry:
             return True  # a profile that begins with it would have expired already
         reaches = [
-            reach_of(condition)
+            reach_of(condition, event)
             for segment in self.segments
             for condition in leaves(segment.when)
             if any(meant(event, ref) for ref in refs_of(condition))
@@ -487,13 +489,20 @@ class Oracle:
                 standing.member = standing.held
             else:
                 newest = newest_completion(segment.when, self.history, self.clock)
+                if self._withdrawn(standing, newest):
+                    standing.member, standing.risen_at = False, None
                 self._latch(segment, standing, standing.held and (not held or newest > standing.newest), event)
-                standing.newest = max(standing.newest, newest)
+                standing.newest = newest
             if was != standing.member:
                 self.sequence += 1
                 kind = "entered" if standing.member else "exited"
                 changes.append(Change(segment.name, kind, self.clock, self.sequence))
         return changes
+
+    def _withdrawn(self, standing: Standing, newest: int) -> bool:
+        """Whether an event that came late has unmade the completion by which the customer is in."""
+        risen_at = standing.risen_at
+        return risen_at is not None and not standing.held and newest < standing.newest <= risen_at
 
     def _latch(self, segment: Segment, standing: Standing, rise: bool, event: RawEvent | None) -> None:
         assert segment.exit is not None
