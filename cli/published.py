@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from cli.errors import UserError
 from cli.kafka import Record, ensure_topic, publish, read_topic
 from flink_jobs.settings import Settings
-from rules.rule_set import Header, RuleErrors, RuleSet, SegmentDiff, diff, next_version, read_header
+from rules.rule_set import Header, RuleSet, SegmentDiff, diff, newest_valid, next_version
 
 
 @dataclass(frozen=True)
@@ -37,19 +37,8 @@ class Published:
 
 def read_published(settings: Settings) -> Published:
     """What is on the rules topic. Only the newest valid version is parsed: there may be hundreds."""
-    found: dict[int, tuple[Header, bytes]] = {}
-    for record in read_topic(settings, settings.topics.rules):
-        header = read_header(record.value) if record.value is not None else None
-        if header is not None and record.value is not None:
-            found[header.version] = (header, record.value)
-    rules = None
-    for version in sorted(found, reverse=True):
-        try:
-            rules = RuleSet.from_payload(found[version][1])
-            break
-        except RuleErrors:
-            continue  # the job refuses it as well, and runs on with an older one
-    return Published(rules, tuple(header for header, _ in found.values()))
+    records = read_topic(settings, settings.topics.rules)
+    return Published(*newest_valid(record.value for record in records if record.value is not None))
 
 
 def publish_rules(settings: Settings, rules: RuleSet, *, after: Published) -> Record:

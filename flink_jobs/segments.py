@@ -37,7 +37,7 @@ EVENT_TIME = 5
 
 def build(settings: Settings, rules: RuleSet, from_savepoint: str = "") -> StreamExecutionEnvironment:
     """The job's graph, ready to be executed."""
-    environment = StreamExecutionEnvironment.get_execution_environment(configuration(settings, from_savepoint))
+    environment = execution_environment(configuration(settings, from_savepoint), remote=bool(settings.flink.rest))
     if settings.flink.jars:
         environment.add_jars(*[Path(jar).resolve().as_uri() for jar in settings.flink.jars])
     jvm = get_gateway().jvm
@@ -62,6 +62,17 @@ def build(settings: Settings, rules: RuleSet, from_savepoint: str = "") -> Strea
     )
     outputs.sinkTo(kafka_sink(settings)).name("outputs").uid("outputs")
     return environment
+
+
+def execution_environment(flink: Configuration, remote: bool) -> StreamExecutionEnvironment:
+    """The environment that executes on the named cluster, or on whatever started this program (`flink run`, else embedded).
+
+    PyFlink's own factory starts an embedded cluster in a plain Python process, whatever `execution.target` says.
+    """
+    if not remote:
+        return StreamExecutionEnvironment.get_execution_environment(flink)
+    made = get_gateway().jvm.org.apache.flink.streaming.api.environment.StreamExecutionEnvironment
+    return StreamExecutionEnvironment(made(flink._j_configuration))  # noqa: SLF001  (there is no other way to it)
 
 
 def configuration(settings: Settings, from_savepoint: str) -> Configuration:
@@ -229,9 +240,17 @@ def kafka_sink(settings: Settings) -> Any:
     jvm = get_gateway().jvm
     kafka = jvm.org.apache.flink.connector
     topics = settings.topics
-    names = [topics.segment_changes, topics.customer_segments, topics.dead_letters, topics.late_events, topics.rule_status]
+    names = [
+        topics.segment_changes,
+        topics.customer_segments,
+        topics.dead_letters,
+        topics.late_events,
+        topics.rule_status,
+    ]
     exactly_once = settings.job.delivery == "exactly_once"
-    guarantee = kafka.base.DeliveryGuarantee.EXACTLY_ONCE if exactly_once else kafka.base.DeliveryGuarantee.AT_LEAST_ONCE
+    guarantee = (
+        kafka.base.DeliveryGuarantee.EXACTLY_ONCE if exactly_once else kafka.base.DeliveryGuarantee.AT_LEAST_ONCE
+    )
     properties = {
         **java_properties(settings),
         "linger.ms": str(settings.batches.linger),

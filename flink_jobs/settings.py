@@ -257,7 +257,11 @@ def _convert(hint: Any, value: Any) -> Any:
         if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
             raise ValueError("must be a list of texts")
         return value
-    if isinstance(hint, types.UnionType) or not isinstance(value, hint) or isinstance(value, bool) is not (hint is bool):
+    if (
+        isinstance(hint, types.UnionType)
+        or not isinstance(value, hint)
+        or isinstance(value, bool) is not (hint is bool)
+    ):
         raise ValueError(f"must be {'a whole number' if hint is int else 'a text'}")
     return value
 
@@ -295,4 +299,6 @@ def _checked(part: str, key: str, value: Any) -> Any:
 
 def _check(settings: Settings) -> None:
     if settings.job.max_parallelism < settings.job.parallelism:
-        raise SettingsError("`job.max_parallelism` must be at least `job.parallelism`; it is part of the state's layout")
+        raise SettingsError(
+            "`job.max_parallelism` must be at least `job.parallelism`; it is part of the state's layout"
+        )

@@ -12,7 +12,7 @@ from kafka.admin import KafkaAdminClient, NewTopic
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from flink_jobs.settings import Settings, SettingsError
-from rules.rule_set import RuleErrors, RuleSet
+from rules.rule_set import RuleSet, newest_valid
 
 _CLIENT_OPTIONS = {
     "security.protocol": "security_protocol",
@@ -164,15 +164,7 @@ def _policy(answer: Any) -> str | None:
 
 def newest_rules(settings: Settings) -> RuleSet | None:
     """The newest valid rule set on the rules topic; None if there is none. Raises KafkaError where no broker answers."""
-    newest: RuleSet | None = None
-    for payload in _read_all(settings, settings.topics.rules):
-        try:
-            rule_set = RuleSet.from_payload(payload)
-        except RuleErrors:
-            continue  # the job reports it; an older one that is valid runs on
-        if newest is None or rule_set.version > newest.version:
-            newest = rule_set
-    return newest
+    return newest_valid(_read_all(settings, settings.topics.rules))[0]
 
 
 def _read_all(settings: Settings, topic: str) -> list[bytes]:

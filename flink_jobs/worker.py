@@ -12,6 +12,7 @@ import os
 import struct
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
@@ -136,7 +137,7 @@ class Worker:
             raise ProtocolError("a batch came before the rules")
         work = _Batch(self, self.rules, self.settings, watermark)
         results = [work.nobody(group) if not group[0] else work.customer(group) for group in groups]
-        return results, work.outputs, work.counts
+        return results, work.outputs, Counter(work.names)
 
 
 class _Batch:
@@ -150,17 +151,13 @@ class _Batch:
         self.watermark = watermark
         self.emitted_at = moment(worker.now())
         self.outputs: list[Output] = []
-        self.counts: dict[str, int] = {}
-
-    def count(self, name: str) -> None:
-        self.counts[name] = self.counts.get(name, 0) + 1
+        self.names: list[str] = []
 
     def nobody(self, group: Group) -> tuple[None, int]:
         """Records that name no customer."""
         for arrival in group[2]:
-            self.count("received")
             self.refuse(self.outputs, arrival, "intake", "no customer id in the record key or the declared field")
-            self.count("dead_lettered")
+            self.names += ("received", "dead_lettered")
         return None, NEVER
 
     def customer(self, group: Group) -> tuple[bytes | None, int]:
@@ -185,13 +182,10 @@ class _Batch:
                     continue
                 attempt, result = self.give_up(customer, arrivals, reason)
             self.outputs += attempt.outputs
-            for name in attempt.names:
-                self.count(name)
+            self.names += attempt.names
             return result
 
-    def give_up(
-        self, customer: str, arrivals: list[Arrival], reason: str
-    ) -> tuple[_Attempt, tuple[bytes | None, int]]:
+    def give_up(self, customer: str, arrivals: list[Arrival], reason: str) -> tuple[_Attempt, tuple[bytes | None, int]]:
         """Leave a customer as they are and refuse all that came for them."""
         attempt = _Attempt(self, customer)
         for arrival in arrivals:

@@ -150,6 +150,22 @@ def read_header(payload: bytes) -> Header | None:
     return Header(found.version, found.created_at, found.author, found.message, found.segments)
 
 
+def newest_valid(payloads: Iterable[bytes]) -> tuple[RuleSet | None, tuple[Header, ...]]:
+    """The valid rule set with the highest version, and the headers of all. Only the newest is parsed: there may be hundreds."""
+    found: dict[int, tuple[Header, bytes]] = {}
+    for payload in payloads:
+        header = read_header(payload)
+        if header is not None:
+            found[header.version] = (header, payload)
+    headers = tuple(header for header, _ in found.values())
+    for version in sorted(found, reverse=True):
+        try:
+            return RuleSet.from_payload(found[version][1]), headers
+        except RuleErrors:
+            continue  # the job refuses it as well, and runs on with an older one
+    return None, headers
+
+
 class _Payload(msgspec.Struct, forbid_unknown_fields=True):
     format: int
     version: int
