@@ -122,9 +122,9 @@ def happened(draw: st.DrawFn, refs: st.SearchStrategy[EventRef], shapes: tuple[s
     path = draw(st.sampled_from(("properties.product", "properties.lines[].product")))
     counts = draw(number_tests((1, 2, 3)))
     if shape == "per":
-        return Happened(ref, draw(windows), counts, path)
+        return Happened(ref, draw(optional_windows), counts, path)
     other = draw(st.sampled_from(("properties.product", "properties.lines[].product")))
-    return Happened(ref, draw(windows), counts, path, draw(refs), other)
+    return Happened(ref, draw(optional_windows), counts, path, draw(refs), other)
 
 
 @st.composite
