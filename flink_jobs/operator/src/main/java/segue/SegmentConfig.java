@@ -25,6 +25,7 @@ public final class SegmentConfig implements Serializable {
     int maxFrameBytes = 64 << 20;
     long frameDeadlineMillis = 60_000;
     long startDeadlineMillis = 120_000;
+    long clockGraceMillis = 30_000;
     String settings = "{}";
     byte[] rules;
 
@@ -84,6 +85,16 @@ public final class SegmentConfig implements Serializable {
     public SegmentConfig setStartDeadlineMillis(long millis) {
         require(millis > 0, "the start deadline must be positive: " + millis);
         this.startDeadlineMillis = millis;
+        return this;
+    }
+
+    /**
+     * How long after the start the clock of the rules input is held back while no event has come. A job that starts on a backlog may
+     * take some seconds to read its first record; without this its events' input would pass for idle, and all the backlog for late.
+     */
+    public SegmentConfig setClockGraceMillis(long millis) {
+        require(millis >= 0, "the grace of the clock must not be negative: " + millis);
+        this.clockGraceMillis = millis;
         return this;
     }
 

@@ -85,6 +85,8 @@ public class SegmentOperator extends AbstractStreamOperator<Row>
     private transient List<Arrival.Group> sent;
     private transient long sentAt;
     private transient long watermark;
+    private transient boolean begun;
+    private transient long openedAt;
 
     private transient volatile int inFlight;
     private transient volatile int lastBatchSize;
@@ -131,6 +133,8 @@ public class SegmentOperator extends AbstractStreamOperator<Row>
         // Part of it is left for the states, of which nothing is known while arrivals are gathered.
         gathered = new Batch(config.maxBatch, config.maxFrameBytes / 4);
         watermark = Long.MIN_VALUE;
+        begun = false;
+        openedAt = getProcessingTimeService().getCurrentProcessingTime();
         File cached = config.cachedFile == null ? null : getRuntimeContext().getDistributedCache().getFile(config.cachedFile);
         worker = new WorkerProcess(config, "segue-worker-" + subtask(), cached, this::signal);
         // A cancelled task may wait in a read or write that no interrupt ends; the worker's death does.
@@ -166,6 +170,7 @@ public class SegmentOperator extends AbstractStreamOperator<Row>
 
     @Override
     public void processElement1(StreamRecord<Row> element) throws Exception {
+        begun = true;
         Row row = element.getValue();
         gather((String) row.getField(0), new Arrival(
                 (byte[]) row.getField(1),
@@ -399,9 +404,15 @@ public class SegmentOperator extends AbstractStreamOperator<Row>
     public void processWatermark2(Watermark mark) throws Exception {
         if (mark.getTimestamp() == Long.MAX_VALUE) {
             processWatermarkStatus2(WatermarkStatus.IDLE);
-        } else {
+        } else if (hasBegun()) {
             super.processWatermark2(mark);
         }
+    }
+
+    /** Whether events have come since the start, or have had the time to: only then is their silence a silence. */
+    private boolean hasBegun() {
+        begun = begun || getProcessingTimeService().getCurrentProcessingTime() - openedAt >= config.clockGraceMillis;
+        return begun;
     }
 
     @Override

@@ -20,7 +20,7 @@ final class Totals {
 
     private static final class Total {
         final Counter sinceStart;
-        /** Read by the metric reporter's thread. */
+        /** Written by the task's thread alone; read by the metric reporter's. */
         volatile long value;
 
         Total(Counter sinceStart) {
@@ -47,19 +47,14 @@ final class Totals {
         }
         Total total = total(name);
         total.sinceStart.inc(increase);
-        set(total, total.value + increase);
-    }
-
-    long get(String name) {
-        Total total = totals.get(name);
-        return total == null ? 0 : total.value;
+        total.value = total.value + increase;
     }
 
     /** Adds what an earlier attempt had counted, which is no news to the counters since the start. */
     void restore(Iterable<Tuple2<String, Long>> earlier) throws IOException {
         for (Tuple2<String, Long> share : earlier) {
             Total total = total(share.f0);
-            set(total, total.value + share.f1);
+            total.value = total.value + share.f1;
         }
     }
 
@@ -81,10 +76,5 @@ final class Totals {
             total = created;
         }
         return total;
-    }
-
-    /** The one writer is the task's thread. */
-    private static void set(Total total, long value) {
-        total.value = value;
     }
 }

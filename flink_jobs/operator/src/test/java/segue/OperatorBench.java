@@ -13,6 +13,7 @@ import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.apache.flink.api.common.typeinfo.Types;
 import org.apache.flink.runtime.checkpoint.OperatorSubtaskState;
+import org.apache.flink.runtime.state.StateBackend;
 import org.apache.flink.streaming.api.watermark.Watermark;
 import org.apache.flink.streaming.runtime.streamrecord.StreamRecord;
 import org.apache.flink.streaming.runtime.tasks.StreamTaskActionExecutor;
@@ -44,8 +45,12 @@ final class OperatorBench implements AutoCloseable {
         operator = new SegmentOperator(config);
         harness = new KeyedTwoInputStreamOperatorTestHarness<>(
                 operator, new CustomerKey(), null, Types.STRING, MAX_PARALLELISM, parallelism, subtask);
-        harness.setup(SegmentOperator.outputType().createSerializer(harness.getExecutionConfig().getSerializerConfig()));
-        operator.setMailboxExecutor(new MailboxExecutorImpl(mailbox, 0, StreamTaskActionExecutor.IMMEDIATE));
+    }
+
+    /** To be called before it is opened. */
+    OperatorBench on(StateBackend backend) {
+        harness.setStateBackend(backend);
+        return this;
     }
 
     static SegmentConfig config() {
@@ -68,13 +73,15 @@ final class OperatorBench implements AutoCloseable {
     }
 
     OperatorBench open() throws Exception {
-        harness.open();
-        return this;
+        return open(null);
     }
 
     OperatorBench open(OperatorSubtaskState state) throws Exception {
+        harness.setup(SegmentOperator.outputType().createSerializer(harness.getExecutionConfig().getSerializerConfig()));
+        operator.setMailboxExecutor(new MailboxExecutorImpl(mailbox, 0, StreamTaskActionExecutor.IMMEDIATE));
         harness.initializeState(state);
-        return open();
+        harness.open();
+        return this;
     }
 
     /** A record at time 0 with these orders to the worker. */
