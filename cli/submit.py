@@ -149,8 +149,7 @@ def refuse_second(flink: FlinkRest, name: str) -> None:
 def client_environment(to: Target) -> dict[str, str]:
     """The environment of the job's program. Where the cluster is a local one: its jars and its Java."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
-    # A PyFlink program that is started by itself runs in a cluster of its own, whatever its settings say, unless it is told by this.
-    environment = {**os.environ, "PYTHONPATH": path, "SUBMIT_ARGS": f"remote -m {to.settings.flink.rest}"}
+    environment = {**os.environ, "PYTHONPATH": path}
     # It runs for seconds only: what the better compiler and a second collector would win, they cost several times over.
     environment.setdefault("JVM_ARGS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
     if to.local is not None:
