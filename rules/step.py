@@ -99,7 +99,7 @@ def _wake(
         return None, decision
     run = _Run(profile, rule_set, decision, scores, customer)
     if profile.rules != rule_set.version:
-        run.follow_rules(profile.latest)
+        run.follow_rules(max(timer.due, watermark))
     if not run.advance(max(timer.due, watermark)):
         return None, decision
     decision.next_timer = _next_timer(profile, rule_set.plan.limits)
@@ -129,7 +129,7 @@ def _count(
         clock = watermark
     if profile.rules != version and profile.rules:
         run = _Run(profile, rule_set, decision, scores, event.customer)
-        run.follow_rules(max(latest, watermark))
+        run.follow_rules(watermark)
     # What is due at the very time of the event is looked at with the event counted: what comes at the last millisecond of
     # a wait comes in time, and a view at the moment when the one before leaves the window leaves no gap.
     passed = watermark if watermark >= time else time - 1
@@ -314,10 +314,14 @@ class _Run:
             if entry is not None and entry[0]:
                 self.emit(one.name, one.version, "exited", at, self.cause, [])
 
-    def follow_rules(self, clock: int) -> None:
-        """Bring a profile that an older rule set evaluated under the present one."""
+    def follow_rules(self, until: int) -> None:
+        """Bring a profile that an older rule set evaluated under the present one, at a moment not after `until`.
+
+        That is the last one at which everything stands as it was left: before what is due next, and not before what was
+        announced already. What is due falls due under the present rules.
+        """
         profile = self.profile
-        forget_due(profile, clock)
+        clock = max(profile.latest, min(until, profile.due - 1))
         self.cause = "rule change"
         known = {one.name for one in self.plan.segments}
         for name in sorted(set(profile.segments) - known):
@@ -325,6 +329,9 @@ class _Run:
                 self.emit(name, self.rule_set.version, "exited", clock, self.cause, [])
         for key in set(profile.slots) - set(self.plan.slots):
             del profile.slots[key]
+        for one in self.plan.segments:
+            if not one.latched and one.name in profile.segments:
+                del profile.segments[one.name][2:]  # it had an exit under an older rule set
         profile.rules = self.rule_set.version
         self.evaluate(self.plan.segments, clock, 0, clock)
         self.refresh_due()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -164,3 +165,32 @@ def test_absurd_numbers_as_traits_are_kept_as_large_ones() -> None:
     customer.apply(event("identify", 0, 1, traits={"age": 10**400}), 0)
     customer.store()
     assert customer.members == {"old"}
+
+
+def test_publishing_rules_does_not_play_the_past_again() -> None:
+    """Rules were published while a customer waited for a timer, and the customer was looked at as of their last event.
+
+        0 view (in both) ------ 10 out of `brief` ------ [rules published] ------ 50 out of `long`
+
+    As of the view they were in `brief` still: so they entered it again, at a time that had been told already, and left it
+    again. Every customer with a timer did so at every publication.
+    """
+    segments = [Segment("brief", Happened(VIEWED, 10)), Segment("long", Happened(VIEWED, 50))]
+    customer = Customer(rules(segments))
+    customer.apply(event("Product Viewed", 0, 1), 0)
+    customer.wake(T + 20, "each")
+    customer.rules = rules(segments, version=2)
+    customer.wake(T + 1000, "each")
+    assert told(customer)[2:] == [("brief", "exited", 10, "timer"), ("long", "exited", 50, "timer")]
+
+
+def test_an_exit_that_was_taken_from_a_rule_and_given_back_has_forgotten_the_rise_of_old() -> None:
+    """A membership was timed out by a rise from before the rule was without `exit`, though it had begun only since."""
+    latched = Segment("viewed", Happened(VIEWED, 10), Exit(after=100))
+    customer = Customer(rules([latched]))
+    customer.apply(event("Product Viewed", 0, 1), 0)
+    customer.rules = rules([replace(latched, exit=None)], version=2)
+    customer.apply(event("Product Viewed", 95, 2), 0)
+    customer.rules = rules([latched], version=3)
+    customer.wake(T + 1000, "each")
+    assert told(customer)[-2:] == [("viewed", "entered", 95, "event"), ("viewed", "exited", 195, "timer")]
