@@ -26,8 +26,8 @@ class Rules:
     plan: Plan
 
 
-def rules(segments: Sequence[Segment], **limits: int) -> Rules:
-    return Rules(1, compile_plan(segments, Limits(**limits)))
+def rules(segments: Sequence[Segment], version: int = 1, **limits: int) -> Rules:
+    return Rules(version, compile_plan(segments, Limits(**limits)))
 
 
 class Customer:

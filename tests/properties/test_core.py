@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,48 @@ def test_delivery_makes_no_difference(story: some.Story) -> None:
     assert one.outcomes == other.outcomes
     assert one.members == other.members
     check(one.transitions)
+
+
+@given(
+    some.stories(segments=some.segment_lists(of=st.one_of(*some.KINDS.values())), events=some.histories(max_size=6)),
+    st.integers(0, 6),
+    st.integers(0, 2 * max(some.WINDOWS)),
+)
+def test_publishing_the_rules_that_are_in_force_changes_nothing(story: some.Story, after: int, pause: int) -> None:
+    """A new version that says the same: no transition more or less, nor at another moment, whoever notices it first."""
+    quiet, told = Customer(rules(story.segments)), Customer(rules(story.segments))
+    (delivery,) = story.deliveries
+    for at, (event, handing) in enumerate(zip(story.history, delivery, strict=True)):
+        if at == after:
+            told.rules = rules(story.segments, version=2)
+        quiet.hand(event, handing)
+        told.hand(event, handing)
+    paused = max(event.event_time for event in story.history) + pause
+    for customer in (quiet, told):
+        customer.wake(paused, "each")
+    told.rules = rules(story.segments, version=3)
+    for customer in (quiet, told):
+        customer.wake(some.START + 2 * HORIZON, "each")
+    assert changes(told.transitions) == changes(quiet.transitions)
+    assert told.members == quiet.members
+
+
+@given(some.stories(), some.segment_lists(), st.integers(0, 12))
+def test_other_rules_take_over_in_order(story: some.Story, later: list[Segment], after: int) -> None:
+    """Segments that are gone are left, the others keep alternating, and time never goes back."""
+    kept = [replace(segment, name=f"kept-{segment.name}") for segment in story.segments]
+    customer = Customer(rules([*story.segments, *kept]))
+    (delivery,) = story.deliveries
+    for at, (event, handing) in enumerate(zip(story.history, delivery, strict=True)):
+        if at == after:
+            customer.rules = rules(
+                [replace(segment, name=f"new-{segment.name}") for segment in later] + kept, version=2
+            )
+        decision = customer.hand(event, handing)
+        if at >= after and decision.outcome == "applied":
+            assert not customer.members & {segment.name for segment in story.segments}
+    customer.wake(some.START + 2 * HORIZON, "each")
+    check(customer.transitions)
 
 
 @given(some.segment_lists(), some.histories(max_size=8))
