@@ -170,6 +170,11 @@ def local_time(time: int) -> str:
     return datetime.fromtimestamp(time / 1000, UTC).astimezone().strftime("%H:%M:%S")
 
 
+def local_moment(time: int) -> str:
+    """Epoch milliseconds as date and time of day here: history is followed as well as the present."""
+    return datetime.fromtimestamp(time / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
 def _time(text: str) -> int:
     moment = datetime.fromisoformat(text)
     return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)

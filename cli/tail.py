@@ -15,7 +15,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.text import Text
 
-from cli.changes import Change, local_time, plain, read_change, reason
+from cli.changes import Change, local_moment, plain, read_change, reason
 from cli.errors import UserError
 from cli.target import kafka_settings
 from rules.duration import parse_duration
@@ -56,7 +56,7 @@ def line(change: Change) -> Text:
     """A change as one line: when, in or out, who, which segment, why."""
     arrow, colour = ("→ enter", "green") if change.entered else ("← exit ", "red")
     return Text.assemble(
-        (local_time(change.effective_at), "dim"),
+        (local_moment(change.effective_at), "dim"),
         ("  " + arrow, f"bold {colour}"),
         f"  {plain(change.customer, 40):<12}  ",
         (f"{plain(change.segment, 60):<26}", colour),
