@@ -33,6 +33,12 @@ Output = tuple[int, bytes | None, bytes | None]
 RAW_LIMIT = 65_536
 """Bytes of a refused record that its dead letter repeats; the record itself lies at the place that the letter names."""
 
+LATE_LIMIT = 524_288
+"""Bytes up to which a late event's record is repeated. Kafka takes messages of a megabyte unless told otherwise."""
+
+KEY_LIMIT = 4096
+"""Bytes of a refused record's key that go on: no customer id is longer, and a key of megabytes would be refused for ever."""
+
 _json = msgspec.json.Encoder()
 
 
@@ -112,11 +118,14 @@ def dead_letter(
         "size": size,
         "raw_base64": base64.b64encode((value or b"")[:RAW_LIMIT]).decode(),
     }
-    return Destination.DEAD_LETTERS, key, _json.encode(letter)
+    return Destination.DEAD_LETTERS, key and key[:KEY_LIMIT], _json.encode(letter)
 
 
 def late_event(event: Event, value: bytes, late_by: int, source: Mapping[str, Any]) -> Output:
-    """An event that no window could count any more, and by how many milliseconds it missed the last of them."""
+    """An event that no window could count any more, and by how many milliseconds it missed the last of them.
+
+    A very long record is left out; it lies at the place that is named.
+    """
     letter = {
         "customer": event.customer,
         "event_id": event.id,
@@ -124,7 +133,7 @@ def late_event(event: Event, value: bytes, late_by: int, source: Mapping[str, An
         "event_time": moment(event.event_time),
         "late_by_ms": late_by,
         "source": source,
-        "record": msgspec.Raw(value),
+        "record": msgspec.Raw(value) if len(value) <= LATE_LIMIT else None,
     }
     return Destination.LATE_EVENTS, _key(event.customer), _json.encode(letter)
 

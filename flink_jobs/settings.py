@@ -81,7 +81,7 @@ class Job:
     disorder: Duration = Duration(5_000)
     """By how much events may be out of order and their timers still wait for them."""
     idle_after: Duration = Duration(2_000)
-    """A partition without events for so long no longer holds up the others."""
+    """A partition without events for so long no longer holds up the others. In a replay that ends (`stop: latest`) none is given up."""
     skew: Duration = Duration(300_000)
     """An event that claims to be from further in the future than this is quarantined."""
     start: Literal["committed", "earliest", "latest"] = "committed"
@@ -271,7 +271,7 @@ RANGES = {
     ("kafka", "partitions"): (1, 10_000),
     ("job", "parallelism"): (1, 1024),
     ("job", "max_parallelism"): (1, 32_768),
-    ("job", "max_record_bytes"): (256, 64 * 1024 * 1024),
+    ("job", "max_record_bytes"): (256, 32 * 1024 * 1024),  # half a frame: others go with it
     ("job", "remembered_messages"): (1, 4096),
     ("job", "expiry"): (60_000, 100 * 365 * 86_400_000),
     ("checkpoints", "interval"): (100, 3_600_000),

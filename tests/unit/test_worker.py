@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from flink_jobs import worker as module
-from flink_jobs.outputs import RAW_LIMIT, Destination
+from flink_jobs.outputs import KEY_LIMIT, LATE_LIMIT, RAW_LIMIT, Destination
 from flink_jobs.worker import BATCH, HELLO, RULES, TIMER_PARTITION, ProtocolError, Worker
 from profiles import Event, decode_profile
 from rules.step import Timer, step
@@ -118,6 +118,15 @@ def test_a_long_dead_letter_repeats_only_the_start() -> None:
     assert base64.b64decode(letter["raw_base64"]) == b"x" * RAW_LIMIT
 
 
+def test_a_key_without_end_is_cut_off() -> None:
+    """A key of two megabytes once came back with its dead letter, which Kafka refused for ever: the job never got past it."""
+    operator = Operator()
+    operator.send({"": [operator.arrival(record(), key=b"k" * 2_000_000)]})
+    operator.check_accounts(1)
+    ((key, _),) = operator.outputs[Destination.DEAD_LETTERS]
+    assert key == b"k" * KEY_LIMIT
+
+
 def test_a_record_time_that_is_no_date_does_not_matter() -> None:
     operator = Operator()
     for time in (-1, 2**62, -(2**62)):
@@ -158,6 +167,17 @@ def test_a_late_event_is_kept_word_for_word() -> None:
     assert value in written
     assert late["late_by_ms"] == MONTH - 90 * DAY - 1_759_276_800_000
     assert late["event_time"] == "2025-10-01T00:00:00.000Z"
+
+
+def test_a_very_long_late_event_is_told_of_without_its_record() -> None:
+    """Kafka would refuse it for its length, whenever the job tried again."""
+    operator = Operator()
+    operator.one("c", record(at=MONTH))
+    operator.one("c", record(at=START - 91 * DAY, note="x" * LATE_LIMIT))
+    operator.check_accounts(2)
+    (late,) = operator.written(Destination.LATE_EVENTS)
+    assert late["record"] is None
+    assert late["source"]["offset"] == operator.offset
 
 
 # --- poison: an arrival that makes the core fail -----------------------------------------------------------------------
