@@ -373,8 +373,8 @@ public class SegmentOperator extends AbstractStreamOperator<Row>
             rules.put(CURRENT, payload);
         } else {
             LOG.warn("a rule set was refused and the one before stays: {}", reply.detail());
-            if (!reply.counters().containsKey("rules_rejected")) {
-                count("rules_rejected");
+            if (!reply.counters().containsKey("rules_refused")) {
+                count("rules_refused");
             }
         }
         report(reply);

@@ -48,7 +48,7 @@ class WorkerLifeTest {
             bench.broadcast(OperatorBench.bytes("{\"version\": 3, \"bad\": true}"));
             assertEquals(List.of(), bench.said(4));
             assertEquals(0, bench.total("rules_seen"));
-            assertEquals(0, bench.total("rules_rejected"));
+            assertEquals(0, bench.total("rules_refused"));
         }
     }
 
@@ -83,7 +83,7 @@ class WorkerLifeTest {
             bench.broadcast(OperatorBench.rules(2));
             bench.broadcast(OperatorBench.bytes("{\"version\": 3, \"bad\": true}"));
             assertEquals("rules:version 3 refused", ruleSays(bench).get(2));
-            assertEquals(1, bench.total("rules_rejected"));
+            assertEquals(1, bench.total("rules_refused"));
             state = bench.snapshot();
         }
         try (OperatorBench bench = new OperatorBench(OperatorBench.config()).open(state)) {
