@@ -16,7 +16,7 @@ MICROS = 1_000_000
 _LARGEST = 9_000_000_000_000.0
 """The largest absolute number that is counted; above it millionths would leave 64 bits."""
 
-_KEY_LENGTH = 100
+KEY_LENGTH = 100
 """Property values longer than this are shortened to a prefix and a checksum where they identify something."""
 
 Read = Callable[[Any], Any]
@@ -46,7 +46,7 @@ def identity(value: object) -> str | None:
     """
     kind = type(value)
     if kind is str:
-        if len(value) <= _KEY_LENGTH:  # type: ignore[arg-type]
+        if len(value) <= KEY_LENGTH:  # type: ignore[arg-type]
             return value  # type: ignore[return-value]
         text = value
     elif kind is int:
@@ -57,9 +57,9 @@ def identity(value: object) -> str | None:
         text = str(int(value)) if value.is_integer() else repr(value)  # type: ignore[attr-defined, call-overload]
     else:
         return None
-    if len(text) > _KEY_LENGTH:  # type: ignore[arg-type]
+    if len(text) > KEY_LENGTH:  # type: ignore[arg-type]
         encoded = text.encode("utf-8", "surrogatepass")  # type: ignore[attr-defined]
-        return f"{text[:_KEY_LENGTH]}~{zlib.crc32(encoded):08x}"  # type: ignore[index]
+        return f"{text[:KEY_LENGTH]}~{zlib.crc32(encoded):08x}"  # type: ignore[index]
     return text  # type: ignore[return-value]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -327,8 +328,10 @@ def silent_after(text: str, key: int, silence: int) -> Compiled:
 def completions(profile: Profile, clock: int, key: int, silence: int) -> tuple[int, int]:
     """The newest completion at or before the clock (0: none), and the next one after it (NEVER: none pending)."""
     state = profile.slots.get(key)
-    if state is None:
+    if state is None or len(state) == 1:
         return 0, NEVER
+    if state[1] > clock - silence:  # as nearly always: all of them are still pending
+        return 0, state[1] + silence
     at = bisect_right(state, clock - silence, 1)
     return (state[at - 1] + silence if at > 1 else 0), (state[at] + silence if at < len(state) else NEVER)
 
@@ -513,6 +516,7 @@ def at_least(text: str, n: int, parts: tuple[Compiled, ...]) -> Compiled:
     return Compiled(text, evaluate, parts=parts)
 
 
+@lru_cache(4096)
 def moment(time: int) -> str:
-    """An epoch-millisecond time as ISO 8601 text in UTC."""
+    """An epoch-millisecond time as ISO 8601 text in UTC. Remembered, as one step says the same moment several times."""
     return datetime.fromtimestamp(time / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from profiles.profile import DIGEST_SIZE, NEVER
 from rules import conditions, slots
@@ -58,19 +58,13 @@ class Limits:
     trait_length: int = 256
 
 
-class Role(NamedTuple):
-    """An event that matches `predicate` (None: always) is counted by `add`, which matters to some segments.
+Role = tuple[Predicate | None, Callable[[slots.State, int, Any, int], int], int, int, tuple[int, ...]]
+"""`(predicate, add, retention, mask, rising)`: an event that matches `predicate` (None: always) is counted by `add`.
 
-    `add` and `retention` are the slot's. The segments in `mask` may change either way by it. Some can only become true: those
-    in `rising[n]` when `add` answers with n, those in its last item with more. A tuple, as the step unpacks one for each role of
-    each event.
-    """
-
-    predicate: Predicate | None
-    add: Callable[[slots.State, int, Any, int], int]
-    retention: int
-    mask: int
-    rising: tuple[int, ...]
+`add` and `retention` are the slot's. The segments in `mask` may change either way by it. Some can only become true: those
+in `rising[n]` when `add` answers with n, those in its last item with more. A plain tuple: the step unpacks one for each role
+of each event, and Python is slower to unpack anything else.
+"""
 
 
 class CompiledSegment:
@@ -189,7 +183,7 @@ class _Compiler:
                     mask |= 1 << segment.bit
         most = max(needs.values(), default=-1)
         rising = tuple(sum(bit for bit, least in needs.items() if least <= known) for known in range(most + 1))
-        return Role(compile_where(ref.where), slot.add, slot.retention, mask, rising)
+        return compile_where(ref.where), slot.add, slot.retention, mask, rising
 
     def slot(self, kind: str, ref: EventRef, what: tuple[Any, ...], make: Callable[[int], slots.Slot]) -> slots.Slot:
         """The slot of this kind for these events; made at first use, then shared."""

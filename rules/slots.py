@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from profiles.profile import NEVER
-from profiles.values import each_reader, identity, micros, reader
+from profiles.values import KEY_LENGTH, each_reader, identity, micros, reader
 
 CONTRIBUTIONS = 128
 """Numbers kept one by one in a window; more are merged into panes of one percent of the window."""
@@ -184,7 +184,8 @@ class Keyed(Slot):
 
     def add(self, slots: State, time: int, event: Any, clock: int) -> int:
         if self.single is not None:
-            text = identity(self.single(event))
+            value = self.single(event)
+            text = value if type(value) is str and len(value) <= KEY_LENGTH else identity(value)
             return 0 if text is None else self._add(slots, time, text, clock)
         # One event counts once for a value, however often the value stands in it (two lines of one order).
         texts = dict.fromkeys(text for text in map(identity, self.each(event)) if text is not None)
@@ -320,7 +321,7 @@ class Cancel(Slot):
             return False
         if time > state[0]:
             state[0] = time
-        if len(state) == 1:
+        if state[-1] < time - self.silence or len(state) == 1:
             return False
         # A start at the very same time arrived earlier, and is cancelled too.
         waiting = [start for start in state[1:] if not time - self.silence <= start <= time]

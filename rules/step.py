@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -20,6 +21,9 @@ from rules.conditions import completions, moment
 from rules.plan import CompiledSegment, Limits, Plan
 
 Outcome = Literal["applied", "duplicate", "late", "quarantined", "timer"]
+
+
+_NO_SCORES: Mapping[str, float] = MappingProxyType({})
 
 
 class Timer(msgspec.Struct, gc=False):
@@ -43,7 +47,7 @@ class Transition(msgspec.Struct, gc=False):
     scores: dict[str, float]
 
 
-class Decision(msgspec.Struct):
+class Decision(msgspec.Struct, gc=False):
     """What an arrival led to. `next_timer` is the one moment to wake the customer at (NEVER: none).
 
     `reason` says why an event was not applied; for a late one, `late_by` is by how many milliseconds.
@@ -87,8 +91,8 @@ def step(
     customer of a timer (an event names its own). A profile of None in the answer means that nothing is kept.
     """
     if type(arrival) is Timer:
-        return _wake(profile, rule_set, arrival, watermark, scores or {}, customer)
-    return _count(profile, rule_set, arrival, watermark, scores or {})  # type: ignore[arg-type]
+        return _wake(profile, rule_set, arrival, watermark, scores or _NO_SCORES, customer)
+    return _count(profile, rule_set, arrival, watermark, scores or _NO_SCORES)  # type: ignore[arg-type]
 
 
 def _wake(
@@ -138,25 +142,24 @@ def _count(
         if not run.advance(passed):
             run.profile = profile = Profile()
     dispatch = plan.by_event.get(event.name, plan.other)
-    matched = accepted = False
-    mask = helped = longest = 0
+    accepted = False
+    mask = helped = refused = 0
     slots = profile.slots
     for predicate, add, retention, touched, rising in dispatch.roles:
         if predicate is None or predicate(event):
-            matched = True
-            if time > clock - retention:
+            if time == clock or time > clock - retention:
                 accepted = True
                 if known := add(slots, time, event, clock):
                     mask |= touched
                     if rising:
                         helped |= rising[known] if known < len(rising) else rising[-1]
-            elif retention > longest:
-                longest = retention
+            elif retention > refused:
+                refused = retention
     if not profile.rules and time <= clock - limits.expiry:
         # A profile that begins with it would have expired already.
-        matched, accepted, longest = True, False, limits.expiry
-    if matched and not accepted:
-        decision.outcome, decision.late_by = "late", clock - longest - time
+        accepted, refused = False, limits.expiry
+    if refused and not accepted:
+        decision.outcome, decision.late_by = "late", clock - refused - time
         decision.reason = "older than the retention of every window that could count it"
         return (profile, _untouched(profile, decision, limits)) if profile.rules else (None, decision)
     recent = profile.recent
@@ -188,7 +191,8 @@ def _count(
         run.evaluate(plan.of_mask(mask), clock, exits, time)
         if run.stale:
             run.refresh_due()
-    decision.next_timer = _next_timer(profile, limits)
+    due, expires = profile.due, profile.latest + limits.expiry
+    decision.next_timer = due if due < expires else expires
     return profile, decision
 
 
@@ -368,7 +372,7 @@ class _Run:
                 profile.due = deadline
             elif before == profile.due:
                 self.stale = True
-        if deadline == NEVER and not any(value for value in (entry[0], *entry[2:])):
+        if deadline == NEVER and not entry[0] and not any(entry[2:]):
             del profile.segments[name]
 
     def evaluate_latched(self, one: CompiledSegment, clock: int, exit_now: bool, time: int) -> None:
