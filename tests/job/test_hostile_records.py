@@ -15,7 +15,7 @@ from kafka.admin import ConfigResource, ConfigResourceType
 
 from flink_jobs.outputs import KEY_LIMIT, RAW_LIMIT
 from rules.rule_set import load_directory
-from tests.fixtures.expected import expect
+from tests.fixtures.expected import Expected
 from tests.fixtures.jobs import BenchMaker, JobBench, Record, check_accounts, event, write_rules
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -356,7 +356,9 @@ def check_odd(bench: JobBench, sent: Sent, last: int) -> None:
     odd_ones = [
         one for one in bench.read("events") if one.key is not None and one.key.startswith((b"odd-", b"passer-by-"))
     ]
-    expected = expect(load_directory(bench.folder / "rules"), odd_ones, last)
+    expected = Expected(load_directory(bench.folder / "rules"))
+    expected.arrive(odd_ones)
+    expected.let_time_pass(last)
     assert set(expected.outcomes) == {"applied"}
     told = [one for one in bench.told() if one.customer.startswith("odd-")]
     assert sorted(told, key=repr) == sorted(expected.told, key=repr)
