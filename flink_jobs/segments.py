@@ -2,7 +2,7 @@
 
 Run it with `segue submit`, or as any PyFlink job:
 
-    flink run -py flink_jobs/segments.py -pyfs . --settings segue.yaml
+    flink run -m HOST:PORT -d -py flink_jobs/segments.py --settings segue.yaml
 """
 
 from __future__ import annotations
