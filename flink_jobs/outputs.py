@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from profiles import Event, Profile
-from rules.conditions import moment
+from rules.compiled import moment
 from rules.step import Transition
 
 

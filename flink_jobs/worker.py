@@ -29,7 +29,7 @@ from profiles import (
     decode_profile,
     encode_profile,
 )
-from rules.conditions import moment
+from rules.compiled import moment
 from rules.plan import Limits, Plan, compile_plan
 from rules.rule_set import RuleErrors, RuleSet
 from rules.step import Timer, forget_due, step

@@ -1,86 +1,17 @@
-"""Conditions as compiled functions: truth now, and the next moment at which that may change by itself.
-
-`evaluate(profile, clock) -> (truth, flip)`: until `flip` the truth stays as it is unless an event comes. For
-a combination the flip may be a moment at which nothing changes after all, never later than one at which something does.
-"""
+"""The conditions that look at what was kept: counts, times since, sequences, numbers, traits. Each is a function that makes one."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from functools import lru_cache
-from types import MappingProxyType
+from collections.abc import Callable
 from typing import Any
 
 from profiles.profile import NEVER, Profile
 from profiles.values import MICROS
+from rules.compiled import NO, YES, Compiled, Evaluate, moment
 from rules.definition import Operator, Test
 from rules.duration import format_duration
 from rules.predicates import compare
-
-Evaluate = Callable[[Profile, int], tuple[bool, int]]
-Evidence = dict[str, Any]
-
-_YES = (True, NEVER)
-_NO = (False, NEVER)
-
-
-class Compiled:
-    """A condition ready to run. `text` is how it reads; `slots` and `traits` are what it depends on.
-
-    `rising` are those of its slots in which one more event can only make it true, never false, each with the number of
-    events (of one value, where they are counted by value) below which it makes no difference.
-    """
-
-    __slots__ = ("evaluate", "measure", "parts", "rising", "slots", "text", "threshold", "traits")
-
-    def __init__(
-        self,
-        text: str,
-        evaluate: Evaluate,
-        *,
-        slots: frozenset[int] = frozenset(),
-        rising: Mapping[int, int] = MappingProxyType({}),
-        traits: frozenset[str] = frozenset(),
-        measure: Callable[[Profile, int], Any] | None = None,
-        threshold: Any = None,
-        parts: tuple[Compiled, ...] = (),
-    ) -> None:
-        self.text = text
-        self.evaluate = evaluate
-        self.measure = measure
-        self.threshold = threshold
-        self.parts = parts
-        needs = dict(rising)
-        either: frozenset[int] = frozenset()
-        for part in parts:
-            slots |= part.slots
-            traits |= part.traits
-            either |= part.slots - part.rising.keys()
-            for key, least in part.rising.items():
-                needs[key] = min(least, needs.get(key, least))
-        self.slots: frozenset[int] = slots
-        self.rising: dict[int, int] = {key: least for key, least in needs.items() if key not in either}
-        self.traits: frozenset[str] = traits
-
-    def evidence(self, profile: Profile, clock: int) -> list[Evidence]:
-        """Each leaf that decides, with its actual value and its threshold, in the order of the rule."""
-        truth = self.evaluate(profile, clock)[0]
-        if self.measure is not None:
-            return [
-                {
-                    "condition": self.text,
-                    "holds": truth,
-                    "actual": self.measure(profile, clock),
-                    "threshold": self.threshold,
-                }
-            ]
-        found: list[Evidence] = []
-        for part in self.parts:
-            found += part.evidence(profile, clock)
-        return found
-
 
 # --- comparisons of a count ---------------------------------------------------------------------------------------
 
@@ -110,13 +41,13 @@ def _count_truth(times: list[int], clock: int, window: int, low: int, high: int 
     """Whether the number of `times` in the window lies in [low, high], and when it may stop or begin to by itself."""
     if window == NEVER:
         count = len(times)
-        return _YES if low <= count and (high is None or count <= high) else _NO
+        return YES if low <= count and (high is None or count <= high) else NO
     count = len(times) - bisect_right(times, clock - window)
     if count < low:
-        return _NO
+        return NO
     if high is not None and count > high:
         # It falls to `high` when the newest but `high` leaves; below nothing it never falls.
-        return (False, times[-high - 1] + window) if high >= 0 else _NO
+        return (False, times[-high - 1] + window) if high >= 0 else NO
     return True, (times[-low] + window if low else NEVER)
 
 
@@ -130,13 +61,13 @@ def counted(text: str, key: int, window: int, low: int, high: int | None, thresh
     def at_least(profile: Profile, clock: int) -> tuple[bool, int]:
         times = profile.slots.get(key)
         if times is None or len(times) < low:
-            return _NO
+            return NO
         until = times[-low] + window
-        return (True, until) if until > clock else _NO
+        return (True, until) if until > clock else NO
 
     def ever(profile: Profile, clock: int) -> tuple[bool, int]:
         times = profile.slots.get(key)
-        return _YES if times is not None and len(times) >= low else _NO
+        return YES if times is not None and len(times) >= low else NO
 
     def between(profile: Profile, clock: int) -> tuple[bool, int]:
         return _count_truth(profile.slots.get(key, []), clock, window, low, high)
@@ -161,11 +92,11 @@ def absent(text: str, key: int, window: int) -> Compiled:
     def evaluate(profile: Profile, clock: int) -> tuple[bool, int]:
         times = profile.slots.get(key)
         if not times:
-            return _YES
+            return YES
         if window == NEVER:
-            return _NO
+            return NO
         until = times[-1] + window
-        return (False, until) if until > clock else _YES
+        return (False, until) if until > clock else YES
 
     def last(profile: Profile, clock: int) -> str | None:
         times = profile.slots.get(key)
@@ -192,12 +123,12 @@ def per_value(
         if not blocked:
             return truth, flip
         if window == NEVER:
-            return _NO
+            return NO
         free = blocked[-1] + window
         if free <= clock:
             return truth, flip
         # Until the blocking event leaves the window nothing holds; look again then, if anything is left by then.
-        return (False, free) if times[-1] + window > free else _NO
+        return (False, free) if times[-1] + window > free else NO
 
     def general(profile: Profile, clock: int) -> tuple[bool, int]:
         earliest = NEVER
@@ -212,7 +143,7 @@ def per_value(
     def at_least(profile: Profile, clock: int) -> tuple[bool, int]:
         state = profile.slots.get(key)
         if state is None:
-            return _NO
+            return NO
         oldest, earliest = clock - window, NEVER
         blocked = None if without_key is None else profile.slots.get(without_key)
         # One value is enough. The one seen last most often holds longest; at its end the others are looked at.
@@ -275,7 +206,7 @@ def since(text: str, key: int, first: bool, tests: tuple[Test, ...], threshold: 
     def evaluate(profile: Profile, clock: int) -> tuple[bool, int]:
         start = at(profile)
         if start is None:
-            return _NO
+            return NO
         passed = clock - start
         truth, flip = True, NEVER
         for low, high in bounds:
@@ -313,9 +244,9 @@ def silent_after(text: str, key: int, silence: int) -> Compiled:
     def evaluate(profile: Profile, clock: int) -> tuple[bool, int]:
         state = profile.slots.get(key)
         if state is None or len(state) < 2:
-            return _NO
+            return NO
         completes = state[1] + silence
-        return _YES if completes <= clock else (False, completes)
+        return YES if completes <= clock else (False, completes)
 
     def completed(profile: Profile, clock: int) -> str | None:
         last = completions(profile, clock, key, silence)[0]
@@ -366,7 +297,7 @@ def aggregated(text: str, fn: str, key: int, window: int, tests: tuple[Test, ...
     def evaluate(profile: Profile, clock: int) -> tuple[bool, int]:
         value, count, leaves = number(profile, clock)
         if value is None:
-            return _NO
+            return NO
         return all(holds(value, count) for holds in compares), leaves
 
     def measured(profile: Profile, clock: int) -> float | None:
@@ -427,13 +358,13 @@ def trait(text: str, name: str, test: Test) -> Compiled:
     if test.operator is Operator.EXISTS:
 
         def evaluate(profile: Profile, clock: int) -> tuple[bool, int]:
-            return _YES if holds(value(profile)) else _NO
+            return YES if holds(value(profile)) else NO
 
     else:
 
         def evaluate(profile: Profile, clock: int) -> tuple[bool, int]:
             known = value(profile)
-            return _YES if known is not None and holds(known) else _NO
+            return YES if known is not None and holds(known) else NO
 
     return Compiled(
         text,
@@ -442,81 +373,3 @@ def trait(text: str, name: str, test: Test) -> Compiled:
         measure=lambda profile, clock: value(profile),
         threshold={test.operator.value: test.operand},
     )
-
-
-# --- combinations -------------------------------------------------------------------------------------------------
-
-
-def all_of(text: str, parts: tuple[Compiled, ...]) -> Compiled:
-    """Every part. While false it stays so at least until the last of the false parts may turn."""
-    evaluates = [part.evaluate for part in parts]
-
-    def evaluate(profile: Profile, clock: int) -> tuple[bool, int]:
-        holds, fails = NEVER, -1
-        for one in evaluates:
-            truth, flip = one(profile, clock)
-            if truth:
-                if flip < holds:
-                    holds = flip
-            elif flip == NEVER:
-                return _NO
-            elif flip > fails:
-                fails = flip
-        return (True, holds) if fails < 0 else (False, fails)
-
-    return Compiled(text, evaluate, parts=parts)
-
-
-def any_of(text: str, parts: tuple[Compiled, ...]) -> Compiled:
-    """At least one part. While true it stays so at least until the last of the true parts may turn."""
-    evaluates = [part.evaluate for part in parts]
-
-    def evaluate(profile: Profile, clock: int) -> tuple[bool, int]:
-        holds, fails = -1, NEVER
-        for one in evaluates:
-            truth, flip = one(profile, clock)
-            if not truth:
-                if flip < fails:
-                    fails = flip
-            elif flip == NEVER:
-                return _YES
-            elif flip > holds:
-                holds = flip
-        return (False, fails) if holds < 0 else (True, holds)
-
-    return Compiled(text, evaluate, parts=parts)
-
-
-def negation(text: str, part: Compiled) -> Compiled:
-    """Not the part."""
-    inner = part.evaluate
-
-    def evaluate(profile: Profile, clock: int) -> tuple[bool, int]:
-        truth, flip = inner(profile, clock)
-        return not truth, flip
-
-    compiled = Compiled(text, evaluate, parts=(part,))
-    compiled.rising = {}
-    return compiled
-
-
-def at_least(text: str, n: int, parts: tuple[Compiled, ...]) -> Compiled:
-    """At least `n` parts. The next flip of any part may decide."""
-    evaluates = [part.evaluate for part in parts]
-
-    def evaluate(profile: Profile, clock: int) -> tuple[bool, int]:
-        held, next_flip = 0, NEVER
-        for one in evaluates:
-            truth, flip = one(profile, clock)
-            held += truth
-            if flip < next_flip:
-                next_flip = flip
-        return held >= n, next_flip
-
-    return Compiled(text, evaluate, parts=parts)
-
-
-@lru_cache(4096)
-def moment(time: int) -> str:
-    """An epoch-millisecond time as ISO 8601 text in UTC. Remembered, as one step says the same moment several times."""
-    return datetime.fromtimestamp(time / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

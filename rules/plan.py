@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from profiles.profile import DIGEST_SIZE, NEVER
-from rules import conditions, slots
-from rules.conditions import Compiled
+from rules import combinations, conditions, slots
+from rules.compiled import Compiled
 from rules.definition import (
     ANY_EVENT,
     Absent,
@@ -233,19 +233,19 @@ class _Compiler:
                     conditions.trait(f"trait {test.path} {test.operator.value} {test.operand}", test.path, test)
                     for test in one.tests
                 )
-                return parts[0] if len(parts) == 1 else conditions.all_of("traits", parts)
+                return parts[0] if len(parts) == 1 else combinations.all_of("traits", parts)
             case Sequence():
                 key = self.sequence(one)
                 text = f"{reads(one.start)}, then no {' or '.join(map(reads, one.unless))}"
                 return conditions.silent_after(text, key, one.silence)
             case Not():
-                return conditions.negation("not", self.condition(one.of))
+                return combinations.negation("not", self.condition(one.of))
             case All():
-                return conditions.all_of("all", tuple(map(self.condition, one.of)))
+                return combinations.all_of("all", tuple(map(self.condition, one.of)))
             case AnyOf():
-                return conditions.any_of("any", tuple(map(self.condition, one.of)))
+                return combinations.any_of("any", tuple(map(self.condition, one.of)))
             case AtLeast():
-                return conditions.at_least(f"at least {one.n}", one.n, tuple(map(self.condition, one.of)))
+                return combinations.at_least(f"at least {one.n}", one.n, tuple(map(self.condition, one.of)))
 
     def happened(self, one: Happened) -> Compiled:
         window = _window(one.within)

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 
 from profiles.event import Event
 from profiles.profile import NEVER, Profile
-from rules.conditions import moment
+from rules.compiled import moment
 from rules.definition import Segment
 from rules.duration import format_duration
 from rules.plan import Plan, compile_plan

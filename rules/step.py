@@ -17,7 +17,8 @@ import msgspec
 
 from profiles.event import Event
 from profiles.profile import DIGEST_SIZE, NEVER, Profile, message_digest, remembered
-from rules.conditions import completions, moment
+from rules.compiled import moment
+from rules.conditions import completions
 from rules.plan import CompiledSegment, Limits, Plan
 
 Outcome = Literal["applied", "duplicate", "late", "quarantined", "timer"]
