@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -183,6 +184,16 @@ class Stage:
         if process.exit_code() != 0:
             raise UserError(f"{name} failed", tail(log, 30))
         return time.monotonic() - begun
+
+    def cpu_seconds(self) -> float:
+        """Processor time that has gone into contenders so far: TaskManagers and what they started, and programs that have ended."""
+        ticks = 0
+        for manager in self.cluster.flink.task_managers:
+            stat = Path(f"/proc/{manager.pid}/stat").read_text("utf-8", "replace")
+            # utime, stime, and those of its children that have ended, such as workers.
+            ticks += sum(int(field) for field in stat.rpartition(")")[2].split()[11:15])
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return ticks / os.sysconf("SC_CLK_TCK") + ended.ru_utime + ended.ru_stime
 
     def flink_environment(self) -> dict[str, str]:
         """What a PyFlink program needs in order to find the cluster."""
