@@ -239,9 +239,14 @@ written_traits: st.SearchStrategy[dict[str, Any] | None] = st.one_of(
 contexts: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
     ({}, {}, {"device": {"type": "mobile"}}, {"device": {"type": "tablet"}}, {"device": "mobile"})
 )
-event_times = st.builds(
-    lambda steps, off: START + steps * STEP + off, st.integers(0, 14), st.sampled_from((0, 0, 0, 0, 0, 0, -1, 1))
-)
+
+
+def _times(span: int) -> st.SearchStrategy[int]:
+    off = st.sampled_from((0, 0, 0, 0, 0, 0, -1, 1))
+    return st.builds(lambda steps, off: START + steps * STEP + off, st.integers(0, span), off)
+
+
+event_times = _times(14)
 
 
 def event(name: str, at: int, number: int, **fields: Any) -> Event:
@@ -262,11 +267,11 @@ class _Happening:
     context: dict[str, Any]
 
 
-def _happenings(names: tuple[str, ...]) -> st.SearchStrategy[_Happening]:
+def _happenings(names: tuple[str, ...], span: int) -> st.SearchStrategy[_Happening]:
     return st.builds(
         _Happening,
         st.sampled_from(names),
-        event_times,
+        _times(span),
         st.sampled_from((0, 0, 0, 0, 15, 25)),
         st.sampled_from((*("once",) * 18, "again", "from the future", "nearly from the future")),
         properties,
@@ -278,7 +283,7 @@ def _happenings(names: tuple[str, ...]) -> st.SearchStrategy[_Happening]:
 @st.composite
 def histories(draw: st.DrawFn, max_size: int = 12, names: tuple[str, ...] = (*NAMES, *NAMES, "Z")) -> list[Event]:
     """Events in order of arrival: mostly as they happened, some later, some twice, some from the future."""
-    happenings = draw(st.lists(_happenings(names), min_size=1, max_size=max_size))
+    happenings = draw(st.lists(_happenings(names, draw(st.sampled_from((14, 3)))), min_size=1, max_size=max_size))
     if draw(st.integers(0, 3)):
         happenings.sort(key=lambda one: one.at + one.delay)
     arrived: list[Event] = []

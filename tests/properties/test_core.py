@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from profiles import Event, encode_profile
-from rules.definition import Segment
+from rules.definition import EventRef, Happened, Operator, Segment, Test
 from tests.oracle import Change, Oracle, holds
 from tests.properties import strategies as some
 from tests.properties.delivery import HORIZON, Customer, changes, check, rules
@@ -48,6 +48,13 @@ def test_the_core_says_what_the_oracle_says(story: some.Story) -> None:
 def test_each_kind_of_condition_says_what_the_oracle_says(kind: str, data: st.DataObject) -> None:
     segments = some.segment_lists(of=some.KINDS[kind])
     agree(data.draw(some.stories(segments=segments, events=some.histories(max_size=10, names=("A", "A", "A", "B")))))
+
+
+@pytest.mark.parametrize("between", [46, 47, 48])
+def test_repeats_are_known_for_as_long_as_the_oracle_knows_them(between: int) -> None:
+    segment = Segment("often", Happened(EventRef("A"), None, (Test("", Operator.GT, between + 1),)))
+    history = [some.event("A", some.START + number, number) for number in range(between + 1)]
+    agree(some.Story([segment], [*history, history[0]], [[some.Handing()] * (between + 2)]))
 
 
 @given(some.stories(ways=2, perfect=True))
