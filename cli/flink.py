@@ -45,6 +45,11 @@ logger.pekko.name = org.apache.pekko
 logger.pekko.level = warn
 logger.kafka.name = org.apache.kafka
 logger.kafka.level = warn
+# The connector brings its own Kafka client; its sink makes a producer for each checkpoint, which tells its hundred settings.
+logger.connector.name = org.apache.flink.kafka.shaded
+logger.connector.level = warn
+logger.sink.name = org.apache.flink.connector.kafka.sink.internal
+logger.sink.level = warn
 logger.netty.name = org.jboss.netty.channel.DefaultChannelPipeline
 logger.netty.level = off
 """

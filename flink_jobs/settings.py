@@ -77,7 +77,7 @@ class Job:
     max_parallelism: int = 128
     """The most that `parallelism` can ever be. Part of the layout of the state: never change it for a job that has some."""
     clock: Literal["live", "replay"] = "live"
-    """`live`: time passes while no event comes. `replay`: only events move it, so history gives the same at any speed."""
+    """`live`: time passes without events too (where none comes after a start, from half a minute on). `replay`: with events alone."""
     disorder: Duration = Duration(5_000)
     """By how much events may be out of order and their timers still wait for them."""
     idle_after: Duration = Duration(2_000)
