@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from cli.flink import Flink
+from cli.flink import Flink, TaskManager
 from cli.submit import newest_savepoint
 from rules.rule_set import load_directory
 from tests.fixtures.expected import Expected, check_told
 from tests.fixtures.jobs import JobBench, check_accounts, event, write_rules
-from tests.fixtures.services import Kafka
+from tests.fixtures.services import FRESH, Kafka
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -94,30 +94,34 @@ class Sender:
 
 @pytest.fixture
 def bench(kafka: Kafka, jars: Path, tmp_path: Path, topic: str) -> Iterator[JobBench]:
-    """A job on a cluster of its own, as parts of that are killed."""
-    settings = {"metrics.fetcher.update-interval": "200", "heartbeat.timeout": "8000", "heartbeat.interval": "1000"}
-    job = {"clock": "replay", "disorder": f"{DISORDER}ms", "idle_after": "10m"}
-    with Flink(tmp_path / "flink", jars=jars, settings=settings) as flink:
-        made = JobBench(kafka, flink, tmp_path, topic, {"job": job})
+    """A job of two tasks, with its state on disk, on a cluster of its own, as parts of that are killed."""
+    settings = {**FRESH, "heartbeat.timeout": "8000", "heartbeat.interval": "1000"}
+    job = {"clock": "replay", "disorder": f"{DISORDER}ms", "idle_after": "10m", "parallelism": 2}
+    with Flink(tmp_path / "flink", jars=jars, settings=settings, task_managers=2) as flink:
+        made = JobBench(kafka, flink, tmp_path, topic, {"job": job, "checkpoints": {"backend": "rocksdb"}})
         yield made
         made.close()
 
 
-def workers(flink: Flink) -> list[int]:
-    """The Python workers that live, by the command that each was started with."""
+def workers(manager: TaskManager) -> list[int]:
+    """The Python workers of a TaskManager that live, by the command that each was started with."""
     found = []
-    for manager in flink.task_managers:
-        for pid in manager.process.members():
-            command = Path(f"/proc/{pid}/cmdline")
-            if command.exists() and b"flink_jobs.worker" in command.read_bytes():
-                found.append(pid)
+    for pid in manager.process.members():
+        try:
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            continue  # it has ended meanwhile
+        if b"flink_jobs.worker" in command:
+            found.append(pid)
     return found
 
 
 def wait_going_on(bench: JobBench, restarts: int) -> None:
     """Wait until the job has begun anew, runs, and has completed a checkpoint since."""
     bench.wait(lambda: bench.restarts() >= restarts, f"the job has begun anew {restarts} times")
-    bench.wait(lambda: bench.rest.state(bench.job) == "RUNNING" and workers(bench.flink), "the job runs again")
+    bench.wait(
+        lambda: bench.rest.runs(bench.job) and all(map(workers, bench.flink.task_managers)), "the job runs again"
+    )
     before = bench.checkpoints()
     bench.wait(lambda: bench.checkpoints() > before + 1, "checkpoints are completed again")
 
@@ -133,14 +137,14 @@ def test_whatever_is_killed_each_transition_is_committed_once(bench: JobBench) -
 
         # The worker, in the midst of its work.
         sender.let(0.2)
-        (worker,) = workers(bench.flink)
+        (worker,) = workers(bench.flink.task_managers[0])
         os.kill(worker, signal.SIGKILL)
         wait_going_on(bench, restarts=1)
-        assert worker not in workers(bench.flink)
+        assert not Path(f"/proc/{worker}").exists()
 
-        # The TaskManager: its worker ends by itself, as nobody speaks to it any more.
+        # A TaskManager: its worker ends by itself, as nobody speaks to it any more.
         sender.let(0.2)
-        (orphan,) = workers(bench.flink)
+        (orphan,) = workers(bench.flink.task_managers[0])
         bench.flink.kill_task_manager()
         bench.wait(lambda: not Path(f"/proc/{orphan}").exists(), "the killed TaskManager's worker has ended")
         bench.flink.start_task_manager()
