@@ -224,13 +224,14 @@ properties: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {"product": _products, "price": _prices},
     optional={"lines": st.one_of(_lines, st.just("none")), "flag": st.sampled_from((True, False, "true"))},
 )
+_vip = st.sampled_from((True, False, None))
 written_traits: st.SearchStrategy[dict[str, Any] | None] = st.one_of(
     st.none(),
-    st.none(),
+    st.fixed_dictionaries({"vip": _vip}),
     st.fixed_dictionaries(
         {},
         optional={
-            "vip": st.sampled_from((True, False, None)),
+            "vip": _vip,
             "tier": st.sampled_from(("gold", "bronze", None)),
             "score": st.sampled_from((0.7, 0.69, "0.9", None)),
         },

@@ -85,10 +85,10 @@ def bound(plan: Plan) -> int:
 def flood(dice: random.Random, number: int, name: str, at: int) -> Event:
     """An event that has as much in it that is new as an event can have."""
     lines = [
-        {"product": f"{dice.random()}-{'é' * dice.randrange(200)}", "price": round(dice.uniform(-1e12, 1e12), 2)}
+        {"product": f"{dice.random()}-{'é' * dice.randrange(200)}", "price": round(dice.uniform(-1e12, 8e12), 2)}
         for _ in range(dice.randrange(20))
     ]
-    fields = {"product": str(dice.random()), "price": round(dice.uniform(-1e12, 1e12), 2), "lines": lines, "flag": True}
+    fields = {"product": str(dice.random()), "price": round(dice.uniform(-1e12, 8e12), 2), "lines": lines, "flag": True}
     traits = {f"{dice.randrange(10**6)}": "x" * dice.randrange(500) for _ in range(dice.randrange(3))}
     return some.event(name, at, number, properties=fields, traits=traits, context={"device": {"type": "mobile"}})
 
