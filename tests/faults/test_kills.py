@@ -15,7 +15,7 @@ from cli.flink import Flink, TaskManager
 from cli.submit import newest_savepoint
 from rules.rule_set import load_directory
 from tests.fixtures.expected import Expected, check_told
-from tests.fixtures.jobs import JobBench, check_accounts, event, write_rules
+from tests.fixtures.jobs import JobBench, Told, check_accounts, event, write_rules
 from tests.fixtures.services import FRESH, Kafka
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -95,9 +95,8 @@ class Sender:
 @pytest.fixture
 def bench(kafka: Kafka, jars: Path, tmp_path: Path, topic: str) -> Iterator[JobBench]:
     """A job of two tasks, with its state on disk, on a cluster of its own, as parts of that are killed."""
-    settings = {**FRESH, "heartbeat.timeout": "8000", "heartbeat.interval": "1000"}
     job = {"clock": "replay", "disorder": f"{DISORDER}ms", "idle_after": "10m", "parallelism": 2}
-    with Flink(tmp_path / "flink", jars=jars, settings=settings, task_managers=2) as flink:
+    with Flink(tmp_path / "flink", jars=jars, settings=FRESH, task_managers=2) as flink:
         made = JobBench(kafka, flink, tmp_path, topic, {"job": job, "checkpoints": {"backend": "rocksdb"}})
         yield made
         made.close()
@@ -160,6 +159,12 @@ def test_whatever_is_killed_each_transition_is_committed_once(bench: JobBench) -
         sender.let(1)
         sender.thread.join(timeout=120)
 
+    told, expected = play_out(bench, sent)
+    check_told(told, expected.told)
+
+
+def play_out(bench: JobBench, sent: int) -> tuple[list[Told], Expected]:
+    """Let all time pass and stop the job: what it has told, and what it should have. All but the transitions is compared here."""
     end = START + EVENTS * STEP + 3 * 3_600_000
     sent += bench.let_time_pass(end + DISORDER + 1)
     totals = bench.wait_received(sent)
@@ -167,13 +172,32 @@ def test_whatever_is_killed_each_transition_is_committed_once(bench: JobBench) -
     bench.wait_watermark(end)
     bench.stop()
 
-    expected = Expected(load_directory(folder))
+    expected = Expected(load_directory(bench.folder / "rules"))
     expected.arrive(bench.read("events"))
     expected.let_time_pass(end)
     told = bench.told()
     assert len(told) > 5_000 and {one.segment for one in told} == set(RULES)
-    check_told(told, expected.told)
     assert bench.members() == expected.members
-    assert {name: totals[name] for name in ("applied", "duplicate")} == {
-        name: expected.outcomes[name] for name in ("applied", "duplicate")
-    }
+    for outcome in ("applied", "duplicate"):
+        assert totals[outcome] == expected.outcomes[outcome], outcome
+    return told, expected
+
+
+def test_at_least_once_may_repeat_what_it_has_told_under_the_same_ids(bench: JobBench) -> None:
+    bench.configure(job={"delivery": "at_least_once"})
+    bench.submit(rules=write_rules(bench.folder / "rules", **RULES))
+    sender = Sender(bench)
+    try:
+        sender.let(0.25)
+        bench.wait_received(2 * CHUNK)
+        (worker,) = workers(bench.flink.task_managers[0])
+        os.kill(worker, signal.SIGKILL)
+        wait_going_on(bench, restarts=1)
+        sent = sender.finish()
+    finally:
+        sender.let(1)
+        sender.thread.join(timeout=120)
+    told, expected = play_out(bench, sent)
+    # Whoever drops repeated ids has each transition once.
+    check_told(list({one.id: one for one in told}.values()), expected.told)
+    assert set(told) == set(expected.told)
