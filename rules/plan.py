@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from profiles.profile import DIGEST_SIZE, NEVER
+from profiles.profile import DIGEST_SIZE, NEVER, Profile
 from rules import combinations, conditions, slots
 from rules.compiled import Compiled
 from rules.definition import (
@@ -58,12 +58,14 @@ class Limits:
     trait_length: int = 256
 
 
-Role = tuple[Predicate | None, Callable[[slots.State, int, Any, int], int], int, int, tuple[int, ...]]
+Role = tuple[
+    Predicate | None, Callable[[slots.State, int, Any, int], int], int, int, tuple[tuple[tuple[str, int], ...], ...]
+]
 """`(predicate, add, retention, mask, rising)`: an event that matches `predicate` (None: always) is counted by `add`.
 
 `add` and `retention` are the slot's. The segments in `mask` may change either way by it. Some can only become true: those
-in `rising[n]` when `add` answers with n, those in its last item with more. A plain tuple: the step unpacks one for each role
-of each event, and Python is slower to unpack anything else.
+in `rising[n]` (by name and bit) when `add` answers with n, those in its last item with more. A plain tuple: the step unpacks one
+for each role of each event, and Python is slower to unpack anything else.
 """
 
 
@@ -105,7 +107,10 @@ class Plan:
     _of_mask: dict[int, tuple[CompiledSegment, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.every = (1 << len(self.segments)) - 1  # the mask of all segments
+        self.bits = {one.name: 1 << one.bit for one in self.segments}
+        # The mask of segments that are true, or will be, of a customer of whom nothing is known.
+        nobody = Profile()
+        self.born = sum(1 << one.bit for one in self.segments if one.condition.evaluate(nobody, 0) != (False, NEVER))
         self.recent_size = self.limits.remembered_messages * DIGEST_SIZE
 
     def of_mask(self, mask: int) -> tuple[CompiledSegment, ...]:
@@ -173,16 +178,16 @@ class _Compiler:
         )
 
     def role(self, ref: EventRef, slot: slots.Slot, compiled: list[CompiledSegment]) -> Role:
-        mask, needs = 0, dict[int, int]()
+        mask, needs = 0, dict[tuple[str, int], int]()
         for segment in compiled:
             if slot.key in segment.condition.slots:
                 helps = slot.key in segment.condition.rising and not isinstance(slot, slots.Cancel)
                 if helps and not segment.latched:
-                    needs[1 << segment.bit] = segment.condition.rising[slot.key]
+                    needs[segment.name, 1 << segment.bit] = segment.condition.rising[slot.key]
                 else:
                     mask |= 1 << segment.bit
         most = max(needs.values(), default=-1)
-        rising = tuple(sum(bit for bit, least in needs.items() if least <= known) for known in range(most + 1))
+        rising = tuple(tuple(one for one, least in needs.items() if least <= known) for known in range(most + 1))
         return compile_where(ref.where), slot.add, slot.retention, mask, rising
 
     def slot(self, kind: str, ref: EventRef, what: tuple[Any, ...], make: Callable[[int], slots.Slot]) -> slots.Slot:

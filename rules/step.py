@@ -125,7 +125,11 @@ def _count(
     digest = message_digest(event.id)
     if profile is None:
         profile = Profile()
-    elif digest in profile.recent and remembered(profile.recent, digest) and watermark < profile.latest + limits.expiry:
+    elif (
+        profile.recent.find(digest) >= 0
+        and remembered(profile.recent, digest)
+        and watermark < profile.latest + limits.expiry
+    ):
         decision.outcome = "duplicate"
         return profile, _untouched(profile, decision, limits)
     version, run, latest = rule_set.version, None, profile.latest
@@ -144,8 +148,8 @@ def _count(
             run.profile = profile = Profile()
     dispatch = plan.by_event.get(event.name, plan.other)
     accepted = False
-    mask = helped = refused = 0
-    slots = profile.slots
+    mask = refused = 0
+    slots, segments = profile.slots, profile.segments
     for predicate, add, retention, touched, rising in dispatch.roles:
         if predicate is None or predicate(event):
             if time == clock or time > clock - retention:
@@ -153,7 +157,12 @@ def _count(
                 if known := add(slots, time, event, clock):
                     mask |= touched
                     if rising:
-                        helped |= rising[known] if known < len(rising) else rising[-1]
+                        # One more event cannot end a membership that it helps. When that ends is looked at when it is due
+                        # by what was known before, and then anew.
+                        for name, bit in rising[known] if known < len(rising) else rising[-1]:
+                            entry = segments.get(name)
+                            if entry is None or not entry[0]:
+                                mask |= bit
             elif retention > refused:
                 refused = retention
     if not profile.rules and time <= clock - limits.expiry:
@@ -180,9 +189,7 @@ def _count(
     mask |= exits
     if not profile.rules:
         profile.rules = version
-        mask = plan.every
-    elif helped:
-        mask |= _outside(profile, plan, helped & ~mask)
+        mask |= plan.born
     touched = mask
     if profile.due <= clock:
         mask |= _due_mask(profile, plan, clock)
@@ -197,26 +204,12 @@ def _count(
     return profile, decision
 
 
-def _outside(profile: Profile, plan: Plan, mask: int) -> int:
-    """Those of the segments in `mask` that the customer is not in: one more event cannot end a membership that it helps.
-
-    When such a membership ends is looked at when it is due by what was known before, and then anew.
-    """
-    outside, segments = 0, profile.segments
-    for one in plan.of_mask(mask):
-        entry = segments.get(one.name)
-        if entry is None or not entry[0]:
-            outside |= 1 << one.bit
-    return outside
-
-
 def _due_mask(profile: Profile, plan: Plan, clock: int) -> int:
     """The segments that are to be looked at by now."""
     mask = 0
-    for one in plan.segments:
-        entry = profile.segments.get(one.name)
-        if entry is not None and entry[1] <= clock:
-            mask |= 1 << one.bit
+    for name, entry in profile.segments.items():
+        if entry[1] <= clock:
+            mask |= plan.bits.get(name, 0)
     return mask
 
 
@@ -300,8 +293,7 @@ class _Run:
         while profile.due <= to and profile.due < expires:
             due = profile.due
             self.cause = "timer"
-            segments = profile.segments
-            ready = [one for one in self.plan.segments if (e := segments.get(one.name)) is not None and e[1] <= due]
+            ready = self.plan.of_mask(_due_mask(profile, self.plan, due))
             self.evaluate(ready, due, 0, due)
             self.refresh_due()
             if profile.due <= due:
