@@ -32,7 +32,7 @@ from cli.errors import UserError
 from cli.progress import step
 
 FULL: Final = Workload(2_000_000, 100_000)
-QUICK: Final = Workload(160_000, 20_000)
+QUICK: Final = Workload(120_000, 15_000)
 LONGEST_SECONDS: Final = 1_800.0
 
 K = TypeVar("K")
@@ -219,7 +219,7 @@ class Run:
 
     def core(self) -> dict[str, float]:
         """Events a second of the bare core, in a process of its own as the worker is one."""
-        part = self.workload.prefix(max(80_000, self.workload.events // 4))
+        part = self.workload.prefix(max(60_000, self.workload.events // 4))
         result, file = self.stage.folder / "core.json", self.stage.folder / "core-spec.json"
         spec = Spec("", "", [], part.events, part.customers, part.seed, str(self.rules), "", "", str(result), "")
         file.write_bytes(msgspec.json.encode(spec))

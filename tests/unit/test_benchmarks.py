@@ -1,0 +1,100 @@
+"""The benchmarks' own arithmetic: what is compared must be what is said to be compared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import results, workload
+from benchmarks.core_loop import expected
+from benchmarks.engine import load_rules
+from benchmarks.latency import percentile
+from benchmarks.spec import Found
+from benchmarks.tally import Tally
+from benchmarks.throughput import ratios
+from benchmarks.workload import PARTITIONS, RULES, Workload, copy_rules
+from profiles import decode_event
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workload, "CACHE", tmp_path / "cache")
+
+
+def test_a_part_of_the_workload_is_its_beginning_whatever_was_made_before() -> None:
+    alone = list(Workload(300, 100).records())
+    whole = list(Workload(1_000, 100).records())
+    assert whole[:300] == alone == list(Workload(1_000, 100).prefix(300).records())
+    assert Workload(300, 100).ends() == [sum(one.partition == part for one in alone) for part in range(PARTITIONS)]
+
+
+def test_a_record_lies_where_its_offset_says_and_keeps_its_customer_in_one_partition() -> None:
+    places: dict[int, int] = {}
+    homes: dict[bytes, int] = {}
+    for record in Workload(500, 50).records():
+        assert record.offset == places.get(record.partition, 0)
+        places[record.partition] = record.offset + 1
+        assert homes.setdefault(record.key, record.partition) == record.partition
+
+
+def test_the_workload_is_clean_punctual_and_of_the_size_that_is_claimed() -> None:
+    records = list(Workload(2_000, 200).records())
+    for record in records:
+        event = decode_event(record.value, record.key.decode(), record.at, record.partition, record.offset)
+        assert 0 <= record.at - event.event_time <= 3_605_000  # a duplicate comes up to an hour later
+        assert event.context.keys() == {"device"}
+    assert 230 < sum(len(record.value) for record in records) / len(records) < 330
+
+
+def test_timers_notice_all_that_is_noticed_without_them_and_more(tmp_path: Path) -> None:
+    rules = load_rules(copy_rules(tmp_path / "rules"))
+    part = Workload(4_000, 200)
+    with_timers = expected(part, rules, 2**62, timers=True)
+    without = expected(part, rules, 2**62, timers=False)
+    assert without.seen < with_timers.seen
+    assert len(rules.plan.segments) == len(RULES) == 10
+
+
+def test_a_tally_tells_other_transitions_and_repeats_of_the_same() -> None:
+    one, other = Tally(cut=10), Tally(cut=10)
+    for tally, ids in ((one, ("a1", "b2", "b2")), (other, ("a1", "c3"))):
+        for number, transition in enumerate(ids):
+            tally.add(transition, 10 + (number > 0))
+    assert one.summary().transitions == other.summary().transitions == 2
+    assert one.summary().digest != other.summary().digest
+    assert (one.summary().settled, one.summary().settled_digest) == (1, other.summary().settled_digest)
+    assert (one.summary().repeated, other.summary().repeated) == (1, 0)
+
+
+def test_of_two_ways_to_run_the_obvious_job_the_faster_one_counts() -> None:
+    rates = {"segue": 60_000.0, "obvious": 2_000.0, "obvious_thread": 10_000.0, "bytewax": 60_000.0, "core": 120_000.0}
+    assert ratios(rates) == {"vs_obvious": 6.0, "vs_bytewax": 1.0, "of_bare_core": 0.5}
+    assert ratios({"quix": 1.0}) == {}
+
+
+def test_a_percentile_is_a_value_that_occurred() -> None:
+    values = [float(one) for one in range(1, 101)]
+    assert [percentile(values, share) for share in (0.5, 0.9, 0.99, 1.0)] == [50.0, 90.0, 99.0, 100.0]
+    assert percentile([7.0], 0.5) == 7.0
+
+
+def test_a_sender_that_is_held_up_is_told(tmp_path: Path) -> None:
+    from benchmarks.latency import summary
+
+    found = Found(latencies=[0.02] * 99 + [0.2], delays=[0.0] * 90 + [0.05] * 10, probes=101, missing=1, events=100)
+    told = summary(found)
+    assert (told["p50_ms"], told["max_ms"], told["missing"]) == (20.0, 200.0, 1)
+    assert told["sender_fell_behind"]
+
+
+def test_a_result_replaces_only_the_one_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "RESULTS.md"
+    file.write_text("# R\n<!-- a -->\nold\n<!-- /a -->\nbetween\n<!-- b -->\nkept\n<!-- /b -->\n")
+    monkeypatch.setattr(results, "RESULTS", file)
+    results.write_section("a", "| new |", "a machine")
+    text = file.read_text()
+    assert "old" not in text and "| new |" in text and "on a machine" in text
+    assert text.startswith("# R\n<!-- a -->\n") and text.endswith("between\n<!-- b -->\nkept\n<!-- /b -->\n")
+    with pytest.raises(ValueError, match="no place"):
+        results.write_section("c", "", "")
