@@ -94,6 +94,9 @@ class Stage:
         self._serial = 0
 
     def __enter__(self) -> Self:
+        for left in CACHE.glob("run-*"):  # by one that was killed outright
+            if not Path(f"/proc/{left.name.removeprefix('run-')}").exists():
+                shutil.rmtree(left, ignore_errors=True)
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             with step("starting the broker and the cluster" if self.with_flink else "starting the broker"):

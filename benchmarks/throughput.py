@@ -131,8 +131,12 @@ class Run:
         """
         with ThreadPoolExecutor(max_workers=1) as pool:
             warm = pool.submit(self.perform, CONTENDERS[0]) if any(one.flink for one in contenders) else None
-            for one in contenders:
-                self.expected(self.part(one), one.timers)
+            try:
+                for one in contenders:
+                    self.expected(self.part(one), one.timers)
+            except BaseException:
+                self.stage.cluster.stop()  # so that the job need not be waited for
+                raise
             if warm is not None:
                 spec, _, _ = warm.result()
                 self.stage.delete_topics(spec.changes, spec.memberships)
