@@ -17,7 +17,7 @@ _phases = [Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink]
 
 # Both lanes draw the same examples each time, so that a failure is the fault of the change that met it.
 settings.register_profile(
-    "fast", max_examples=120, deadline=None, derandomize=True, phases=_phases, suppress_health_check=_slow
+    "fast", max_examples=100, deadline=None, derandomize=True, phases=_phases, suppress_health_check=_slow
 )
 settings.register_profile(
     "ci", max_examples=1500, deadline=None, derandomize=True, phases=_phases, suppress_health_check=_slow

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import decimal
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
@@ -515,22 +515,3 @@ class Oracle:
         if standing.risen_at is not None and segment.exit.after is not None:
             if standing.risen_at + segment.exit.after <= self.clock:
                 standing.member, standing.risen_at = False, None
-
-
-def play(
-    segments: Sequence[Segment], arrivals: Sequence[RawEvent | int]
-) -> tuple[Oracle, list[Change], Mapping[str, int]]:
-    """A whole history, where a number is a watermark: the oracle at its end, every transition, outcomes by count."""
-    oracle = Oracle(segments)
-    changes: list[Change] = []
-    outcomes: dict[str, int] = {}
-    watermark = -(2**62)
-    for arrival in arrivals:
-        if isinstance(arrival, int):
-            watermark = max(watermark, arrival)
-            changes += oracle.advance(watermark)
-            continue
-        outcome, brought = oracle.arrive(arrival, watermark)
-        outcomes[outcome] = outcomes.get(outcome, 0) + 1
-        changes += brought
-    return oracle, changes, outcomes

@@ -37,7 +37,8 @@ STEP = 10
 WINDOWS = (10, 20, 30, 50)
 NAMES = ("A", "B", "C")
 PRODUCTS = ("x", "y", 7)
-PRICES = (0, 1, 9.99, 20.01, 30, -5.5, 0.1, 0.2)
+PRICES = (0, 1, 9.99, 2.01, 20.01, 30, -5.5, 0.1, 0.2)
+"""2.01 times a million is 2009999.9999999998 for a machine; 0.1 and 0.2 are not 0.3 to it."""
 
 windows = st.sampled_from(WINDOWS)
 optional_windows = st.sampled_from((*WINDOWS, None))
@@ -102,7 +103,7 @@ def number_tests(draw: st.DrawFn, numbers: tuple[float, ...]) -> tuple[Test, ...
     return (one(),) if draw(st.integers(0, 3)) else (one(), one())
 
 
-plain_refs = st.builds(EventRef, st.sampled_from(("A", "A", "B", ANY_EVENT)))
+plain_refs = st.builds(EventRef, st.sampled_from(("A", "A", "A", "B", "B", ANY_EVENT)))
 
 SHAPES = ("plain", "plain", "counted", "counted", "per", "per", "without", "silence")
 
@@ -128,14 +129,18 @@ def happened(draw: st.DrawFn, refs: st.SearchStrategy[EventRef], shapes: tuple[s
 
 
 @st.composite
-def aggregates(draw: st.DrawFn, refs: st.SearchStrategy[EventRef]) -> Aggregate:
-    fn = draw(st.sampled_from(("sum", "mean", "min", "max", "distinct")))
+def aggregates(
+    draw: st.DrawFn,
+    refs: st.SearchStrategy[EventRef],
+    functions: tuple[str, ...] = ("sum", "mean", "min", "max", "distinct"),
+) -> Aggregate:
+    fn = draw(st.sampled_from(functions))
     of = draw(st.sampled_from(("properties.price", "properties.lines[].price")))
     if fn == "distinct":
         of = draw(st.sampled_from(("properties.product", "properties.lines[].product", "properties.price")))
         tests = draw(number_tests((0, 1, 2, 3)))
     else:
-        tests = draw(number_tests((0, 9.99, 15.005, 20, 30, -5.5, 0.3)))
+        tests = draw(number_tests((0, 2.01, 9.99, 15.005, 20, 30, -5.5, 0.3)))
     return Aggregate(fn, of, draw(refs), tests, draw(optional_windows))  # type: ignore[arg-type]
 
 
@@ -174,16 +179,6 @@ leaf_conditions: st.SearchStrategy[Condition] = st.one_of(
     sequences(refs()),
 )
 
-KINDS: dict[str, st.SearchStrategy[Condition]] = {
-    **{shape: happened(plain_refs, (shape,)) for shape in dict.fromkeys(SHAPES)},
-    "absent": st.builds(Absent, plain_refs, optional_windows),
-    "since": sinces(plain_refs),
-    "aggregate": aggregates(plain_refs),
-    "trait": traits(),
-    "sequence": sequences(plain_refs),
-}
-"""One kind of condition alone, over few events: what a mixture meets too seldom."""
-
 
 def _nested(inner: st.SearchStrategy[Condition]) -> st.SearchStrategy[Condition]:
     parts = st.lists(inner, min_size=1, max_size=3).map(tuple)
@@ -196,6 +191,31 @@ def _nested(inner: st.SearchStrategy[Condition]) -> st.SearchStrategy[Condition]
 
 
 conditions: st.SearchStrategy[Condition] = st.recursive(leaf_conditions, _nested, max_leaves=5)
+
+_simple: st.SearchStrategy[Condition] = st.one_of(
+    happened(plain_refs, ("plain", "counted")), traits(), st.builds(Absent, plain_refs, windows), sequences(plain_refs)
+)
+
+KINDS: dict[str, st.SearchStrategy[Condition]] = {
+    **{shape: happened(plain_refs, (shape,)) for shape in dict.fromkeys(SHAPES)},
+    "not yet": st.builds(
+        lambda window, per: Happened(EventRef("A"), window, per=per, without=EventRef("B")),
+        windows,
+        st.sampled_from(("properties.product", "properties.lines[].product")),
+    ),
+    "where": st.builds(lambda test, window: Happened(EventRef("A", (test,)), window), event_tests(), windows),
+    "absent": st.builds(Absent, plain_refs, optional_windows),
+    "since": sinces(plain_refs),
+    "aggregate": aggregates(plain_refs, ("sum", "mean", "min", "max")),
+    "distinct": aggregates(plain_refs, ("distinct",)),
+    "trait": traits(),
+    "sequence": sequences(plain_refs),
+    "unanswered": st.builds(
+        lambda silence: Sequence(EventRef("A"), silence, (EventRef("B"),)), st.sampled_from((10, 20))
+    ),
+    "mixed": _nested(st.one_of(_simple, _nested(_simple))),
+}
+"""One kind of condition alone, over few events: what a mixture of all meets too seldom."""
 
 exits: st.SearchStrategy[Exit] = st.one_of(
     st.builds(Exit, st.lists(refs(), min_size=1, max_size=2).map(tuple), st.none()),
@@ -210,19 +230,22 @@ def segment_lists(
 ) -> list[Segment]:
     """One to three segments, some of them latched, named out of order."""
     names = draw(st.lists(st.sampled_from(("m", "a", "z")), min_size=1, max_size=3, unique=True))
-    ends = st.one_of(st.none(), exits) if latched else st.none()
-    return [Segment(name, draw(of), draw(ends), digest=name, version=1) for name in names]
+    return [
+        Segment(name, draw(of), draw(exits) if latched and draw(st.booleans()) else None, digest=name, version=1)
+        for name in names
+    ]
 
 
 # --- Histories ------------------------------------------------------------------------------------------------------
 
 _prices = st.sampled_from((*PRICES, "20", None, True))
-_products = st.sampled_from((*PRODUCTS, "7", None))
-_lines = st.lists(st.fixed_dictionaries({}, optional={"product": _products, "price": _prices}), max_size=3)
+_products = st.sampled_from((*PRODUCTS, "x", "7", 7.0, None))
+_line = st.fixed_dictionaries({"product": _products}, optional={"price": _prices})
+_lines = st.lists(st.one_of(_line, st.just({})), max_size=3)
 
 properties: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
-    {"product": _products, "price": _prices},
-    optional={"lines": st.one_of(_lines, st.just("none")), "flag": st.sampled_from((True, False, "true"))},
+    {"product": _products, "price": _prices, "lines": st.one_of(_lines, _lines, st.just("none"))},
+    optional={"flag": st.sampled_from((True, False, "true"))},
 )
 _vip = st.sampled_from((True, False, None))
 written_traits: st.SearchStrategy[dict[str, Any] | None] = st.one_of(

@@ -214,7 +214,7 @@ from tests.properties.delivery import HORIZON, Customer, rules
 
 seen = hashlib.sha256()
 
-@settings(max_examples=60, derandomize=True, database=None, deadline=None)
+@settings(max_examples=40, derandomize=True, database=None, deadline=None)
 @given(some.stories(perfect=True))
 def play(story):
     customer = Customer(rules(story.segments))
@@ -241,6 +241,6 @@ def test_a_replay_in_another_process_is_identical_byte_for_byte() -> None:
             text=True,
             timeout=120,
         ).stdout
-        for seed in ("1", "2", "3")
+        for seed in ("1", "2")
     }
     assert len(digests) == 1
