@@ -29,6 +29,8 @@ DEATH = 10.0
 # The kernel ties a child to the thread that started it, not to the process. So one thread, which lives as long as this process,
 # starts them all: then it does not matter which thread asked for it.
 _starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="starter")
+# If this process was killed before the tie was made, nobody will end the child: then it does not begin at all.
+_UNLESS_ORPHANED = '[ "$PPID" = "$0" ] && exec "$@"'
 
 
 class WaitError(UserError):
@@ -173,7 +175,7 @@ class Process:
             log.replace(log.with_name(log.name + ".old"))
         words = [str(word) for word in command]
         if not detached and (setpriv := shutil.which("setpriv")):
-            words = [setpriv, "--pdeathsig", "KILL", *words]
+            words = [setpriv, "--pdeathsig", "KILL", "sh", "-c", _UNLESS_ORPHANED, str(os.getpid()), *words]
         with log.open("wb") as output:
             try:
                 child = _starter.submit(

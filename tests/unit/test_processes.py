@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -115,8 +116,12 @@ def test_a_program_that_is_missing_is_said(tmp_path: Path) -> None:
         Process.start("it", [tmp_path / "missing"], log=tmp_path / "it.log", detached=True)
 
 
-def test_it_dies_with_the_command_that_started_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("pause", [0, 0.5], ids=["", "killed before the tie is made"])
+def test_it_dies_with_the_command_that_started_it(tmp_path: Path, pause: float) -> None:
     """A test run or demo that is killed outright leaves nothing behind; `segue up` does, on purpose."""
+    slow = tmp_path / "setpriv"
+    slow.write_text(f'#!/bin/sh\nsleep {pause}\nexec {shutil.which("setpriv")} "$@"\n', "utf-8")
+    slow.chmod(0o755)
     code = (
         "import sys, time; from pathlib import Path; from cli.processes import Process\n"
         f"for name, kept in (('tied', False), ('kept', True)):\n"
@@ -124,7 +129,8 @@ def test_it_dies_with_the_command_that_started_it(tmp_path: Path) -> None:
         f"    print(Process.start(name, [sys.executable, '-c', {SLEEP!r}], log=log, detached=kept).pid, flush=True)\n"
         "time.sleep(600)\n"
     )
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as command:
+    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=env) as command:
         assert command.stdout is not None
         pids = [int(command.stdout.readline()), int(command.stdout.readline())]
         stats = [stat_of(pid) for pid in pids]
