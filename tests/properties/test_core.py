@@ -50,12 +50,14 @@ def test_each_kind_of_condition_says_what_the_oracle_says(kind: str, data: st.Da
     agree(data.draw(some.stories(segments=segments, events=some.histories(max_size=10, names=("A", "A", "A", "B")))))
 
 
-@pytest.mark.parametrize("again", [11, 12, 13])
-def test_repeats_are_known_for_as_long_as_the_oracle_knows_them(again: int) -> None:
-    """Of sixty events the newest 48 are known: the first of those is number 12."""
-    segment = Segment("often", Happened(EventRef("A"), None, (Test("", Operator.GT, 60),)))
-    history = [some.event("A", some.START + number, number) for number in range(60)]
-    agree(some.Story([segment], [*history, history[again]], [[some.Handing()] * 61]))
+@pytest.mark.parametrize("count", [60, 61])
+@pytest.mark.parametrize("others", [47, 48, 49])
+def test_repeats_are_known_for_as_long_as_the_oracle_knows_them(count: int, others: int) -> None:
+    """An event is repeated after so many others: after 48 of them it is a new one."""
+    segment = Segment("often", Happened(EventRef("A"), None, (Test("", Operator.GT, count),)))
+    history = [some.event("A", some.START + number, number) for number in range(count)]
+    again = history[count - 1 - others]
+    agree(some.Story([segment], [*history, again], [[some.Handing()] * (count + 1)]))
 
 
 @given(some.stories(ways=2, perfect=True))
