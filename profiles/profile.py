@@ -27,6 +27,7 @@ class Profile(msgspec.Struct, array_like=True, gc=False):
     evaluated it last (0: none yet). `due`: the earliest deadline among `segments`. `recent`: digests of the newest
     message ids, 8 bytes each. `traits`: name to [value or None, event time of the write]. `slots`: slot key to the slot's
     own state. `segments`: name to [since (0 when out), deadline, ...]; see `rules.step` for what a latched one adds.
+    `scores`: model to [its newest output, when it came].
     """
 
     rules: int = 0
@@ -38,6 +39,7 @@ class Profile(msgspec.Struct, array_like=True, gc=False):
     traits: dict[str, list[Any]] = {}
     slots: dict[int, Any] = {}
     segments: dict[str, list[int]] = {}
+    scores: dict[str, list[Any]] = {}
 
 
 class UnknownCodec(Exception):

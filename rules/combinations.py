@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from profiles.profile import NEVER, Profile
+from profiles.values import MICROS, micros
 from rules.compiled import NO, YES, Compiled
+from rules.definition import Test
+from rules.predicates import compare_exactly
 
 
 def all_of(text: str, parts: tuple[Compiled, ...]) -> Compiled:
@@ -73,3 +78,46 @@ def at_least(text: str, n: int, parts: tuple[Compiled, ...]) -> Compiled:
         return held >= n, next_flip
 
     return Compiled(text, evaluate, parts=parts)
+
+
+def points(weights: tuple[float, ...], parts: tuple[Compiled, ...], tests: tuple[Test, ...]) -> Compiled:
+    """The sum of the weights of the parts that hold, compared. The next flip of any part may decide."""
+    weighed = [(micros(weight) or 0, part.evaluate) for weight, part in zip(weights, parts, strict=True)]
+    compares = [compare_exactly(test) for test in tests]
+
+    def total(profile: Profile, clock: int) -> tuple[int, int]:
+        found, next_flip = 0, NEVER
+        for weight, one in weighed:
+            truth, flip = one(profile, clock)
+            if truth:
+                found += weight
+            if flip < next_flip:
+                next_flip = flip
+        return found, next_flip
+
+    def evaluate(profile: Profile, clock: int) -> tuple[bool, int]:
+        found, flip = total(profile, clock)
+        return all(holds(found, 1) for holds in compares), flip
+
+    compiled = Compiled(
+        f"points of {len(parts)} conditions",
+        evaluate,
+        parts=parts,
+        measure=lambda profile, clock: total(profile, clock)[0] / MICROS,
+        threshold={test.operator.value: test.operand for test in tests},
+    )
+    compiled.rising = {}  # points may be negative, and a comparison may be one from above
+    return compiled
+
+
+def hysteresis(segment: str, enter: Compiled, leave: Compiled) -> Compiled:
+    """`enter` for who is out of the segment, `leave` for who is in. `leave` holds wherever `enter` does."""
+
+    def evaluate(profile: Profile, clock: int) -> tuple[bool, int]:
+        entry = profile.segments.get(segment)
+        return (leave if entry is not None and entry[0] else enter).evaluate(profile, clock)
+
+    threshold: Any = enter.threshold
+    if isinstance(enter.threshold, dict) and isinstance(leave.threshold, dict):
+        threshold = {**enter.threshold, "to_stay": leave.threshold}
+    return Compiled(enter.text, evaluate, parts=(enter, leave), measure=enter.measure, threshold=threshold)

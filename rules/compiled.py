@@ -24,13 +24,15 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Compiled:
-    """A condition ready to run. `text` is how it reads; `slots` and `traits` are what it depends on.
+    """A condition ready to run. `text` is how it reads; `slots`, `traits`, `scores` and `members` are what it depends on.
+
+    `scores` are names of models, `members` those of other segments.
 
     `rising` are those of its slots in which one more event can only make it true, never false, each with the number of
     events (of one value, where they are counted by value) below which it makes no difference.
     """
 
-    __slots__ = ("evaluate", "measure", "parts", "rising", "slots", "text", "threshold", "traits")
+    __slots__ = ("evaluate", "measure", "members", "parts", "rising", "scores", "slots", "text", "threshold", "traits")
 
     def __init__(
         self,
@@ -40,6 +42,8 @@ class Compiled:
         slots: frozenset[int] = frozenset(),
         rising: Mapping[int, int] = MappingProxyType({}),
         traits: frozenset[str] = frozenset(),
+        scores: frozenset[str] = frozenset(),
+        members: frozenset[str] = frozenset(),
         measure: Callable[[Profile, int], Any] | None = None,
         threshold: Any = None,
         parts: tuple[Compiled, ...] = (),
@@ -54,12 +58,16 @@ class Compiled:
         for part in parts:
             slots |= part.slots
             traits |= part.traits
+            scores |= part.scores
+            members |= part.members
             either |= part.slots - part.rising.keys()
             for key, least in part.rising.items():
                 needs[key] = min(least, needs.get(key, least))
         self.slots: frozenset[int] = slots
         self.rising: dict[int, int] = {key: least for key, least in needs.items() if key not in either}
         self.traits: frozenset[str] = traits
+        self.scores: frozenset[str] = scores
+        self.members: frozenset[str] = members
 
     def evidence(self, profile: Profile, clock: int) -> list[Evidence]:
         """Each leaf that decides, with its actual value and its threshold, in the order of the rule."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
 from typing import Any
 
 from profiles.profile import NEVER, Profile
@@ -11,7 +10,7 @@ from profiles.values import MICROS
 from rules.compiled import NO, YES, Compiled, Evaluate, moment
 from rules.definition import Operator, Test
 from rules.duration import format_duration
-from rules.predicates import compare
+from rules.predicates import compare, compare_exactly
 
 # --- comparisons of a count ---------------------------------------------------------------------------------------
 
@@ -272,7 +271,7 @@ def completions(profile: Profile, clock: int, key: int, silence: int) -> tuple[i
 
 def aggregated(text: str, fn: str, key: int, window: int, tests: tuple[Test, ...], threshold: Any) -> Compiled:
     """A number over `Contributions` (a window) or `Total` (ever), compared exactly in millionths."""
-    compares = [_exactly(test) for test in tests]
+    compares = [compare_exactly(test) for test in tests]
 
     def number(profile: Profile, clock: int) -> tuple[int | None, int, int]:
         """Numerator, denominator, and when the oldest contribution leaves."""
@@ -305,27 +304,6 @@ def aggregated(text: str, fn: str, key: int, window: int, tests: tuple[Test, ...
         return None if value is None else value / (count * MICROS)
 
     return Compiled(text, evaluate, slots=frozenset((key,)), measure=measured, threshold=threshold)
-
-
-def _exactly(test: Test) -> Callable[[int, int], bool]:
-    """Compare `numerator / denominator` with the operand without dividing: exact, also for a mean."""
-
-    def scaled(bound: int | float) -> int:
-        return round(bound * MICROS)
-
-    operator, operand = test.operator, test.operand
-    if operator is Operator.BETWEEN:
-        low, high = (scaled(bound) for bound in operand)  # type: ignore[union-attr,arg-type]
-        return lambda value, count: low * count <= value <= high * count
-    bound = scaled(operand)  # type: ignore[arg-type]
-    return {
-        Operator.GTE: lambda value, count: value >= bound * count,
-        Operator.GT: lambda value, count: value > bound * count,
-        Operator.LTE: lambda value, count: value <= bound * count,
-        Operator.LT: lambda value, count: value < bound * count,
-        Operator.EQ: lambda value, count: value == bound * count,
-        Operator.NE: lambda value, count: value != bound * count,
-    }[operator]
 
 
 def distinct(text: str, key: int, window: int, low: int, high: int | None, threshold: Any) -> Compiled:

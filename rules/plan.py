@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import xxhash
+
 from profiles.profile import DIGEST_SIZE, NEVER, Profile
-from rules import combinations, conditions, slots
+from rules import combinations, conditions, kinds, slots
 from rules.compiled import Compiled
 from rules.definition import (
     ANY_EVENT,
@@ -24,15 +26,21 @@ from rules.definition import (
     Condition,
     EventRef,
     Happened,
+    Hysteresis,
+    Journey,
     Not,
     Operator,
+    Points,
     Segment,
     Sequence,
     Since,
+    Stability,
     Test,
     Trait,
 )
 from rules.duration import format_duration
+from rules.order import evaluation_order
+from rules.population import Population
 from rules.predicates import Predicate, compile_where
 
 _MERGE: dict[str, Callable[[int, int], int]] = {"min": min, "max": max}
@@ -70,9 +78,25 @@ for each role of each event, and Python is slower to unpack anything else.
 
 
 class CompiledSegment:
-    """A segment ready to run. `bit` is its place in masks; `sequences` are those whose completions make it rise anew."""
+    """A segment ready to run. `bit` is its place in masks; `sequences` are those whose completions make it rise anew.
 
-    __slots__ = ("after", "bit", "condition", "latched", "name", "sequences", "version")
+    `governed`: more than its rule decides (stability, group, holdout). `wakes` is the mask of segments that ask for membership of this one.
+    """
+
+    __slots__ = (
+        "_salt",
+        "after",
+        "bit",
+        "condition",
+        "governed",
+        "held_out",
+        "latched",
+        "name",
+        "sequences",
+        "stability",
+        "version",
+        "wakes",
+    )
 
     def __init__(
         self, definition: Segment, condition: Compiled, bit: int, sequences: tuple[tuple[int, int], ...]
@@ -84,6 +108,36 @@ class CompiledSegment:
         self.latched = definition.exit is not None
         self.after = NEVER if definition.exit is None or definition.exit.after is None else definition.exit.after
         self.sequences = sequences if self.latched else ()
+        self.stability = definition.stability
+        self.governed = is_governed(definition)
+        self.held_out = round(definition.holdout * 2**64)
+        self._salt = f"{definition.group.name if definition.group else definition.name}\0"
+        self.wakes = 0
+
+    def holds_out(self, customer: str) -> bool:
+        """Whether the customer is one of the share that never enters: always the same ones, for all segments of a group."""
+        return self.held_out > 0 and xxhash.xxh3_64_intdigest((self._salt + customer).encode()) < self.held_out
+
+
+class CompiledGroup:
+    """Segments of which a customer is in one at most, by descending priority."""
+
+    __slots__ = ("bit", "mask", "members", "name")
+
+    def __init__(self, name: str, members: tuple[CompiledSegment, ...]) -> None:
+        self.name = name
+        self.members = members
+        self.mask = sum(1 << one.bit for one in members)
+        self.bit = min(one.bit for one in members)
+
+
+Unit = CompiledSegment | CompiledGroup
+"""What is looked at as a whole."""
+
+
+def is_governed(segment: Segment) -> bool:
+    """Whether more than the rule decides who is in."""
+    return segment.stability != Stability() or segment.group is not None or segment.holdout > 0
 
 
 @dataclass
@@ -102,30 +156,56 @@ class Plan:
     by_event: dict[str, Dispatch]
     other: Dispatch
     by_trait: dict[str, int]
+    by_score: dict[str, int]
+    groups: tuple[CompiledGroup, ...]
     slots: dict[int, slots.Slot]
     limits: Limits = field(default_factory=Limits)
-    _of_mask: dict[int, tuple[CompiledSegment, ...]] = field(default_factory=dict)
+    _of_mask: dict[int, tuple[Unit, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.units = self.of_mask((1 << len(self.segments)) - 1)
         self.bits = {one.name: 1 << one.bit for one in self.segments}
         # The mask of segments that are true, or will be, of a customer of whom nothing is known.
         nobody = Profile()
         self.born = sum(1 << one.bit for one in self.segments if one.condition.evaluate(nobody, 0) != (False, NEVER))
         self.recent_size = self.limits.remembered_messages * DIGEST_SIZE
 
-    def of_mask(self, mask: int) -> tuple[CompiledSegment, ...]:
-        """The segments in a mask, in order of evaluation. Remembered, as the same few masks come again and again."""
+    def of_mask(self, mask: int) -> tuple[Unit, ...]:
+        """What is to be looked at when the segments in a mask may change, in order of evaluation.
+
+        Those that ask for their membership too, and whole groups. Remembered, as the same few masks come again and again.
+        """
         found = self._of_mask.get(mask)
         if found is None:
-            found = tuple(segment for segment in self.segments if mask >> segment.bit & 1)
+            closed = self._closure(mask)
+            units: list[Unit] = [one for one in self.segments if closed >> one.bit & 1]
+            for group in self.groups:
+                if closed & group.mask:
+                    units = [one for one in units if not group.mask >> one.bit & 1]
+                    units.append(group)
+            found = tuple(sorted(units, key=lambda one: one.bit))
             if len(self._of_mask) < 10_000:
                 self._of_mask[mask] = found
         return found
 
+    def _closure(self, mask: int) -> int:
+        """The mask with what follows from it. One pass suffices, as what is asked for comes before what asks."""
+        for one in self.segments:
+            if mask >> one.bit & 1:
+                mask |= one.wakes
+            for group in self.groups:
+                if group.bit == one.bit and mask & group.mask:
+                    mask |= group.mask
+                    for member in group.members:
+                        mask |= member.wakes
+        return mask
 
-def compile_plan(segments: Iterable[Segment], limits: Limits | None = None) -> Plan:
-    """The plan of these segments, evaluated in order of their names."""
-    return _Compiler(limits or Limits()).compile(sorted(segments, key=lambda segment: segment.name))
+
+def compile_plan(
+    segments: Iterable[Segment], limits: Limits | None = None, zone: str = "UTC", population: Population | None = None
+) -> Plan:
+    """The plan of these segments, in their order of evaluation. `zone` is where customers are of whom that is not known."""
+    return Compiler(limits or Limits(), zone, population or Population()).compile(evaluation_order(segments))
 
 
 def slot_key(*what: Any) -> int:
@@ -133,9 +213,14 @@ def slot_key(*what: Any) -> int:
     return int.from_bytes(hashlib.blake2b(repr(what).encode(), digest_size=4).digest())
 
 
-class _Compiler:
-    def __init__(self, limits: Limits) -> None:
+class Compiler:
+    """Turns conditions into what runs. `segment` is the one being compiled; the kinds in `rules.kinds` use it too."""
+
+    def __init__(self, limits: Limits, zone: str, population: Population) -> None:
         self.limits = limits
+        self.project_zone = zone
+        self.population = population
+        self.segment = Segment("", Trait(()))
         self.slots: dict[tuple[str, int], slots.Slot] = {}
         self.meanings: dict[int, tuple[Any, ...]] = {}
         self.roles: dict[tuple[str, int], tuple[EventRef, slots.Slot]] = {}
@@ -143,20 +228,18 @@ class _Compiler:
     def compile(self, definitions: list[Segment]) -> Plan:
         compiled = []
         for bit, definition in enumerate(definitions):
+            self.segment = definition
             condition = self.condition(definition.when)
             sequences = tuple(self.rising(definition.when))
             compiled.append(CompiledSegment(definition, condition, bit, sequences))
+        for one in compiled:
+            one.wakes = sum(1 << other.bit for other in compiled if one.name in other.condition.members)
         names = {ref.event for ref, _ in self.roles.values()}
         names.update(ref.event for one in definitions if one.exit for ref in one.exit.on)
         # A canceller comes before the start of the same sequence: an event that is both ends the waiting first.
         ordered = sorted(self.roles.values(), key=lambda pair: not isinstance(pair[1], slots.Cancel))
         roles = [(ref, self.role(ref, slot, compiled)) for ref, slot in ordered]
-        exits = [
-            (ref, compile_where(ref.where), bit)
-            for bit, one in enumerate(definitions)
-            if one.exit
-            for ref in one.exit.on
-        ]
+        exits = [(ref, self.where(ref), bit) for bit, one in enumerate(definitions) if one.exit for ref in one.exit.on]
 
         def dispatch(name: str) -> Dispatch:
             return Dispatch(
@@ -164,18 +247,43 @@ class _Compiler:
                 tuple((where, 1 << bit) for ref, where, bit in exits if ref.event in (name, ANY_EVENT)),
             )
 
-        by_trait: dict[str, int] = {}
+        by_trait, by_score = dict[str, int](), dict[str, int]()
         for segment in compiled:
-            for name in segment.condition.traits:
-                by_trait[name] = by_trait.get(name, 0) | 1 << segment.bit
+            for index, found in ((by_trait, segment.condition.traits), (by_score, segment.condition.scores)):
+                for name in found:
+                    index[name] = index.get(name, 0) | 1 << segment.bit
         return Plan(
             tuple(compiled),
             {name: dispatch(name) for name in sorted(names - {ANY_EVENT})},
             dispatch(ANY_EVENT),
             by_trait,
+            by_score,
+            self.groups(definitions, compiled),
             {slot.key: slot for slot in self.slots.values()},
             self.limits,
         )
+
+    def groups(self, definitions: list[Segment], compiled: list[CompiledSegment]) -> tuple[CompiledGroup, ...]:
+        members: dict[str, list[tuple[int, str, CompiledSegment]]] = {}
+        for definition, one in zip(definitions, compiled, strict=True):
+            if definition.group is not None:
+                members.setdefault(definition.group.name, []).append((-definition.group.priority, one.name, one))
+        return tuple(
+            CompiledGroup(name, tuple(one for _, _, one in sorted(found, key=lambda ranked: ranked[:2])))
+            for name, found in members.items()
+        )
+
+    def zone(self, own: str | None = None) -> str:
+        """The zone of customers of whom none is known: the condition's own, else the rule's, else the project's."""
+        return own or self.segment.zone or self.project_zone
+
+    def where(self, ref: EventRef) -> Predicate | None:
+        """What must hold of an event that `ref` means, besides its name."""
+        tests = compile_where(ref.where)
+        if ref.during is None:
+            return tests
+        happened = kinds.event_during(ref.during, self.zone(ref.during.zone))
+        return happened if tests is None else lambda event: tests(event) and happened(event)
 
     def role(self, ref: EventRef, slot: slots.Slot, compiled: list[CompiledSegment]) -> Role:
         mask, needs = 0, dict[tuple[str, int], int]()
@@ -188,19 +296,28 @@ class _Compiler:
                     mask |= 1 << segment.bit
         most = max(needs.values(), default=-1)
         rising = tuple(tuple(one for one, least in needs.items() if least <= known) for known in range(most + 1))
-        return compile_where(ref.where), slot.add, slot.retention, mask, rising
+        return self.where(ref), slot.add, slot.retention, mask, rising
 
     def slot(self, kind: str, ref: EventRef, what: tuple[Any, ...], make: Callable[[int], slots.Slot]) -> slots.Slot:
         """The slot of this kind for these events; made at first use, then shared."""
-        meaning = (kind, ref.event, sorted(map(repr, ref.where)), *what)
+        meaning = (kind, ref.event, *self.tests_of(ref), *what)
         key = slot_key(*meaning)
         if self.meanings.setdefault(key, meaning) != meaning:
             raise ValueError(
                 f"two conditions fell on one slot key, {key}: reword one of {meaning}, {self.meanings[key]}"
             )
         slot = self.slots.setdefault(("slot", key), make(key))
-        self.roles.setdefault((f"{ref.event} {sorted(map(repr, ref.where))}", key), (ref, slot))
+        self.count(ref, slot)
         return slot
+
+    def count(self, ref: EventRef, slot: slots.Slot) -> None:
+        """Let the slot count these events; a slot may count several kinds."""
+        self.roles.setdefault((f"{type(slot).__name__} {ref.event} {self.tests_of(ref)}", slot.key), (ref, slot))
+
+    def tests_of(self, ref: EventRef) -> tuple[Any, ...]:
+        """What tells one reference from another with the same name, in a form that does not depend on how it was written."""
+        tests: tuple[Any, ...] = (sorted(map(repr, ref.where)),)
+        return tests if ref.during is None else (*tests, repr(ref.during), self.zone(ref.during.zone))
 
     def times(self, ref: EventRef, window: int, keep: int) -> int:
         slot = cast(slots.Times, self.slot("times", ref, (), lambda key: slots.Times(key, window, keep)))
@@ -251,6 +368,13 @@ class _Compiler:
                 return combinations.any_of("any", tuple(map(self.condition, one.of)))
             case AtLeast():
                 return combinations.at_least(f"at least {one.n}", one.n, tuple(map(self.condition, one.of)))
+            case Points():
+                weights = tuple(weight for _, weight in one.of)
+                return combinations.points(weights, tuple(self.condition(part) for part, _ in one.of), one.tests)
+            case Hysteresis():
+                return combinations.hysteresis(self.segment.name, self.condition(one.enter), self.condition(one.leave))
+            case _:
+                return kinds.compile_kind(self, one)
 
     def happened(self, one: Happened) -> Compiled:
         window = _window(one.within)
@@ -302,14 +426,15 @@ class _Compiler:
         what = (one.silence, tuple(map(repr, one.unless)))
         anchors = self.slot("sequence", one.start, what, lambda key: slots.Anchors(key, one.silence))
         for ref in one.unless:
-            name = f"cancel {ref.event} {sorted(map(repr, ref.where))}"
-            self.roles.setdefault((name, anchors.key), (ref, slots.Cancel(anchors.key, one.silence)))
+            self.count(ref, slots.Cancel(anchors.key, one.silence))
         return anchors.key
 
     def rising(self, one: Condition) -> Iterable[tuple[int, int]]:
         """The sequences (slot key, silence) whose completions count as rises: all but those beneath `not`."""
         if isinstance(one, Sequence):
             yield self.sequence(one), one.silence
+        elif isinstance(one, Journey):
+            yield kinds.journey_slot(self, one)
         elif isinstance(one, All | AnyOf | AtLeast):
             for part in one.of:
                 yield from self.rising(part)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from profiles.values import each_reader, reader
+from profiles.values import MICROS, each_reader, reader
 from rules.definition import Operand, Operator, Test
 
 Predicate = Callable[[Any], bool]
@@ -126,3 +126,24 @@ def compile_where(where: tuple[Test, ...]) -> Predicate | None:
     if len(tests) == 1:
         return tests[0]
     return lambda event: all(test(event) for test in tests)
+
+
+def compare_exactly(test: Test) -> Callable[[int, int], bool]:
+    """Compare `numerator / denominator` with the operand without dividing: exact, also for a mean."""
+
+    def scaled(bound: int | float) -> int:
+        return round(bound * MICROS)
+
+    operator, operand = test.operator, test.operand
+    if operator is Operator.BETWEEN:
+        low, high = (scaled(bound) for bound in operand)  # type: ignore[union-attr,arg-type]
+        return lambda value, count: low * count <= value <= high * count
+    bound = scaled(operand)  # type: ignore[arg-type]
+    return {
+        Operator.GTE: lambda value, count: value >= bound * count,
+        Operator.GT: lambda value, count: value > bound * count,
+        Operator.LTE: lambda value, count: value <= bound * count,
+        Operator.LT: lambda value, count: value < bound * count,
+        Operator.EQ: lambda value, count: value == bound * count,
+        Operator.NE: lambda value, count: value != bound * count,
+    }[operator]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePath
@@ -19,6 +19,7 @@ import msgspec
 from profiles.document import MAX_BYTES
 from rules.definition import Segment
 from rules.errors import RuleError, RuleErrors, RuleWarning
+from rules.order import CycleError, evaluation_order
 from rules.parse import Rule, parse_rule
 from rules.scenario import Scenario
 
@@ -268,9 +269,32 @@ def _parse_all(texts: Mapping[str, tuple[str, str]], errors: Iterable[RuleError]
             found.append(RuleError(shown, *at, f"segment {name!r} is there twice", f"the other is in {by_name[name]}"))
         by_name.setdefault(name, f"{shown}:{at[0]}:{at[1]}")
         rules.append(rule)
+    found += () if found else _together(rules)
     if found:
         raise RuleErrors(found, more)
     return rules
+
+
+def _together(rules: list[Rule]) -> Iterator[RuleError]:
+    """What is wrong with rules that are right each for itself: circles, and two of one rank in a group."""
+    try:
+        evaluation_order(rule.segment for rule in rules)
+    except CycleError as error:
+        rule = next(rule for rule in rules if rule.segment.name == error.names[0])
+        at = next((at for name, at in rule.asked if name == error.names[1 % len(error.names)]), rule.at)
+        yield RuleError(
+            rule.segment.file, *at, str(error), "a segment of a group may not ask for another of that group"
+        )
+    ranks: dict[tuple[str, int], str] = {}
+    for rule in rules:
+        group = rule.segment.group
+        if group is not None:
+            first = ranks.setdefault((group.name, group.priority), rule.segment.name)
+            if first != rule.segment.name:
+                message = f"segments {first!r} and {rule.segment.name!r} of group {group.name!r} have one priority"
+                yield RuleError(
+                    rule.segment.file, *rule.at, message, "give each segment of a group a priority of its own"
+                )
 
 
 def _assemble(version: int, rules: list[Rule], sources: Mapping[str, str], versions: Mapping[str, int]) -> RuleSet:

@@ -1,15 +1,16 @@
 """The step: one arrival for one customer. Pure: the job, the backfill, the dry run and the tests all call it.
 
-Membership entries in `Profile.segments` are `[since, deadline]`, and for latched segments (those with `exit`)
-`[since, deadline, rise, held, pulse]`: `since` is when the customer entered (0: is out), `deadline` the next moment to look
-again, `rise` the last moment at which the rule became true, `held` whether it was true when last looked at, `pulse` the
-newest sequence completion seen.
+Membership entries in `Profile.segments` are `[since, deadline]`, for latched segments (those with `exit`)
+`[since, deadline, rise, held, pulse]`, for governed ones (those with `stability`, `group` or `holdout`) `[..., wanted, left]` after that:
+`since` is when the customer entered (0: is out), `deadline` the next moment to look again, `rise` the last moment at which the
+rule became true, `held` whether it was true when last looked at, `pulse` the newest sequence completion seen, `wanted` since when
+the rule alone would have the customer in (0: out), `left` when the customer left while the cooldown from that lasts (else 0).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
@@ -19,12 +20,15 @@ from profiles.event import Event
 from profiles.profile import DIGEST_SIZE, NEVER, Profile, message_digest, remembered
 from rules.compiled import moment
 from rules.conditions import completions
-from rules.plan import CompiledSegment, Limits, Plan
+from rules.plan import CompiledGroup, CompiledSegment, Limits, Plan, Unit
 
 Outcome = Literal["applied", "duplicate", "late", "quarantined", "timer"]
 
 
-_NO_SCORES: Mapping[str, float] = MappingProxyType({})
+Scores = Mapping[str, float | str]
+"""The newest outputs of models by their names: a number, or the name of a persona."""
+
+_NO_SCORES: Scores = MappingProxyType({})
 
 
 class Timer(msgspec.Struct, gc=False):
@@ -45,7 +49,7 @@ class Transition(msgspec.Struct, gc=False):
     effective_at: int
     cause: dict[str, Any]
     evidence: list[dict[str, Any]]
-    scores: dict[str, float]
+    scores: dict[str, float | str]
 
 
 class Decision(msgspec.Struct, gc=False):
@@ -83,13 +87,14 @@ def step(
     rule_set: Rules,
     arrival: Event | Timer,
     watermark: int,
-    scores: Mapping[str, float] | None = None,
+    scores: Scores | None = None,
     customer: str = "",
 ) -> tuple[Profile | None, Decision]:
     """Apply one arrival to a customer's profile, which is consumed; None stands for a customer without one.
 
-    `watermark` is a moment up to which events have arrived; all times are epoch milliseconds. `customer` names the
-    customer of a timer (an event names its own). A profile of None in the answer means that nothing is kept.
+    `watermark` is a moment up to which events have arrived; all times are epoch milliseconds. `scores` are outputs of
+    models that are new as of this arrival; a profile keeps them. `customer` names the customer of a timer (an event names
+    its own). A profile of None in the answer means that nothing is kept.
     """
     if type(arrival) is Timer:
         return _wake(profile, rule_set, arrival, watermark, scores or _NO_SCORES, customer)
@@ -97,22 +102,24 @@ def step(
 
 
 def _wake(
-    profile: Profile | None, rule_set: Rules, timer: Timer, watermark: int, scores: Mapping[str, float], customer: str
+    profile: Profile | None, rule_set: Rules, timer: Timer, watermark: int, scores: Scores, customer: str
 ) -> tuple[Profile | None, Decision]:
     decision = Decision("timer")
     if profile is None:
         return None, decision
-    run = _Run(profile, rule_set, decision, scores, customer)
+    run = _Run(profile, rule_set, decision, customer)
     if profile.rules != rule_set.version:
         run.follow_rules(max(timer.due, watermark))
     if not run.advance(max(timer.due, watermark)):
         return None, decision
+    if scores:
+        run.rescore(scores, max(timer.due, watermark, profile.latest))
     decision.next_timer = _next_timer(profile, rule_set.plan.limits)
     return profile, decision
 
 
 def _count(
-    profile: Profile | None, rule_set: Rules, event: Event, watermark: int, scores: Mapping[str, float]
+    profile: Profile | None, rule_set: Rules, event: Event, watermark: int, scores: Scores
 ) -> tuple[Profile | None, Decision]:
     """An event: refuse it, or let pass what is due before it, count it, and look at what it touches."""
     plan = rule_set.plan
@@ -137,13 +144,13 @@ def _count(
     if watermark > clock:
         clock = watermark
     if profile.rules != version and profile.rules:
-        run = _Run(profile, rule_set, decision, scores, event.customer)
+        run = _Run(profile, rule_set, decision, event.customer)
         run.follow_rules(watermark)
     # What is due at the very time of the event is looked at with the event counted: what comes at the last millisecond of
     # a wait comes in time, and a view at the moment when the one before leaves the window leaves no gap.
     passed = watermark if watermark >= time else time - 1
     if passed >= profile.due or (latest and passed >= latest + limits.expiry):
-        run = run or _Run(profile, rule_set, decision, scores, event.customer)
+        run = run or _Run(profile, rule_set, decision, event.customer)
         if not run.advance(passed):
             run.profile = profile = Profile()
     dispatch = plan.by_event.get(event.name, plan.other)
@@ -182,6 +189,8 @@ def _count(
         profile.latest = time
     if event.traits:
         mask |= _write_traits(profile, plan, event)
+    if scores:
+        mask |= _write_scores(profile, plan, scores, clock)
     exits = 0
     for predicate, bit in dispatch.exits:
         if predicate is None or predicate(event):
@@ -194,7 +203,7 @@ def _count(
     if profile.due <= clock:
         mask |= _due_mask(profile, plan, clock)
     if mask:
-        run = run or _Run(profile, rule_set, decision, scores, event.customer)
+        run = run or _Run(profile, rule_set, decision, event.customer)
         run.cause, run.touched = event, touched
         run.evaluate(plan.of_mask(mask), clock, exits, time)
         if run.stale:
@@ -260,19 +269,44 @@ def _write_traits(profile: Profile, plan: Plan, event: Event) -> int:
     return mask
 
 
+def _fit(one: CompiledSegment, entry: list[int]) -> None:
+    """Give an entry that an older rule set has left the form that the segment has now."""
+    if one.governed:
+        while len(entry) < 5:
+            entry.append(0)
+        if len(entry) < 7:
+            entry += (entry[0], 0)
+        if not one.latched:
+            entry[2:5] = (0, 0, 0)
+    elif one.latched:
+        del entry[5:]
+        if len(entry) < 5:
+            entry += (entry[0], int(entry[0] > 0), 0)
+    else:
+        del entry[2:]
+
+
+def _write_scores(profile: Profile, plan: Plan, scores: Scores, clock: int) -> int:
+    """Keep what models say now; the mask of segments that ask for what is new."""
+    mask = 0
+    for model, score in scores.items():
+        written = profile.scores.get(model)
+        if written != [score, clock]:
+            profile.scores[model] = [score, clock]
+            mask |= plan.by_score.get(model, 0)
+    return mask
+
+
 class _Run:
     """The evaluation of one arrival: what is due, what is touched, and the transitions that follow."""
 
-    __slots__ = ("cause", "customer", "decision", "plan", "profile", "rule_set", "scores", "stale", "touched")
+    __slots__ = ("cause", "customer", "decision", "plan", "profile", "rule_set", "stale", "touched")
 
-    def __init__(
-        self, profile: Profile, rule_set: Rules, decision: Decision, scores: Mapping[str, float], customer: str
-    ) -> None:
+    def __init__(self, profile: Profile, rule_set: Rules, decision: Decision, customer: str) -> None:
         self.profile = profile
         self.rule_set = rule_set
         self.plan = rule_set.plan
         self.decision = decision
-        self.scores = scores
         self.customer = customer
         self.cause: Event | str = "timer"
         self.touched = -1  # the mask of segments that change by `cause`; any other by the clock alone
@@ -303,6 +337,14 @@ class _Run:
         self.expire(expires)
         return False
 
+    def rescore(self, scores: Scores, clock: int) -> None:
+        """Take in what models say now, and look at the segments that ask for it."""
+        mask = _write_scores(self.profile, self.plan, scores, clock)
+        if mask:
+            self.cause, self.touched = "score", mask
+            self.evaluate(self.plan.of_mask(mask), clock, 0, clock)
+            self.refresh_due()
+
     def expire(self, at: int) -> None:
         """Leave everything: nothing has been heard of the customer for as long as profiles are kept."""
         self.cause = "expiry"
@@ -327,17 +369,25 @@ class _Run:
         for key in set(profile.slots) - set(self.plan.slots):
             del profile.slots[key]
         for one in self.plan.segments:
-            if not one.latched and one.name in profile.segments:
-                del profile.segments[one.name][2:]  # it had an exit under an older rule set
+            if one.name in profile.segments:
+                _fit(one, profile.segments[one.name])
         profile.rules = self.rule_set.version
-        self.evaluate(self.plan.segments, clock, 0, clock)
+        self.evaluate(self.plan.units, clock, 0, clock)
         self.refresh_due()
 
-    def evaluate(self, segments: Any, clock: int, exits: int, time: int) -> None:
+    def evaluate(self, units: Iterable[Unit], clock: int, exits: int, time: int) -> None:
         """Look at these segments at `clock`; `exits` is the mask of those that an event at `time` ends."""
         profile = self.profile
         entries = profile.segments
-        for one in segments:
+        for one in units:
+            if isinstance(one, CompiledGroup):
+                self.evaluate_group(one, clock, exits, time)
+                continue
+            if one.governed:
+                entry, inside, flip = self.govern(one, clock, exits, time)
+                if entry is not None:
+                    self.publish(one, entry, inside, flip, clock)
+                continue
             if one.latched:
                 self.evaluate_latched(one, clock, bool(exits >> one.bit & 1), time)
                 continue
@@ -369,18 +419,33 @@ class _Run:
             del profile.segments[name]
 
     def evaluate_latched(self, one: CompiledSegment, clock: int, exit_now: bool, time: int) -> None:
-        profile = self.profile
-        truth, deadline = one.condition.evaluate(profile, clock)
-        entry = profile.segments.get(one.name)
+        truth, flip = one.condition.evaluate(self.profile, clock)
+        entry = self.profile.segments.get(one.name)
         if entry is None:
-            if not truth and deadline == NEVER and not one.sequences:
+            if not truth and flip == NEVER and not one.sequences:
                 return
-            profile.segments[one.name] = entry = [0, NEVER, 0, 0, 0]
-        elif len(entry) < 5:  # it had no exit under an older rule set
-            entry += (entry[0], int(entry[0] > 0), 0)
+            self.profile.segments[one.name] = entry = [0, NEVER, 0, 0, 0]
+        since = entry[0]
+        flip = self.latch(one, entry, 0, truth, flip, clock, exit_now, time)
+        if bool(entry[0]) is not bool(since):
+            self.transition(one, "entered" if entry[0] else "exited", clock)
+        self.set_deadline(one.name, entry, flip)
+
+    def latch(
+        self,
+        one: CompiledSegment,
+        entry: list[int],
+        cell: int,
+        truth: bool,
+        deadline: int,
+        clock: int,
+        exit_now: bool,
+        time: int,
+    ) -> int:
+        """Set or clear `entry[cell]` by the rises and exits of a latched segment; the next moment to look again."""
         pulse = 0
         for key, silence in one.sequences:
-            done, pending = completions(profile, clock, key, silence)
+            done, pending = completions(self.profile, clock, key, silence)
             pulse = max(pulse, done)
             deadline = min(deadline, pending)
         rises = truth and (not entry[3] or pulse > entry[4])
@@ -388,24 +453,79 @@ class _Run:
         withdrawn = pulse < entry[4] <= entry[2] and not truth
         entry[3] = int(truth)
         entry[4] = pulse
-        if entry[0]:
+        if entry[cell]:
             if withdrawn or (exit_now and time >= entry[2]):
-                entry[0] = 0
-                self.transition(one, "exited", clock)
+                entry[cell] = 0
             elif rises and not exit_now:
                 entry[2] = clock
             elif clock >= entry[2] + one.after:
-                entry[0] = 0
-                self.transition(one, "exited", clock)
+                entry[cell] = 0
         elif rises and not exit_now:
-            entry[0] = entry[2] = clock
+            entry[cell] = entry[2] = clock
+        return min(deadline, entry[2] + one.after) if entry[cell] else deadline
+
+    def govern(self, one: CompiledSegment, clock: int, exits: int, time: int) -> tuple[list[int] | None, bool, int]:
+        """What a segment with stability would have: its entry, whether the customer is to be in, when to look again."""
+        truth, flip = one.condition.evaluate(self.profile, clock)
+        entry = self.profile.segments.get(one.name)
+        if entry is None:
+            if not truth and flip == NEVER and not one.sequences:
+                return None, False, NEVER
+            self.profile.segments[one.name] = entry = [0, NEVER, 0, 0, 0, 0, 0]
+        if one.latched:
+            flip = self.latch(one, entry, 5, truth, flip, clock, bool(exits >> one.bit & 1), time)
+        elif truth:
+            entry[5] = entry[5] or clock
+        else:
+            entry[5] = 0
+        since, wanted, left = entry[0], entry[5], entry[6]
+        if left and clock >= left + one.stability.cooldown:
+            left = entry[6] = 0
+        if since:
+            free = since + one.stability.min_dwell
+            if wanted or clock >= free:
+                return entry, bool(wanted), flip
+            return entry, True, min(flip, free)
+        if not wanted or one.holds_out(self.customer):
+            return entry, False, flip
+        ready = wanted + one.stability.enter_for
+        if left:
+            ready = max(ready, left + one.stability.cooldown)
+        return (entry, True, flip) if clock >= ready else (entry, False, min(flip, ready))
+
+    def publish(self, one: CompiledSegment, entry: list[int], inside: bool, deadline: int, clock: int) -> None:
+        """Let the customer be in or out of a governed segment."""
+        if inside and not entry[0]:
+            entry[0] = clock
             self.transition(one, "entered", clock)
-        if entry[0]:
-            deadline = min(deadline, entry[2] + one.after)
+        elif entry[0] and not inside:
+            entry[0] = 0
+            entry[6] = clock if one.stability.cooldown else 0
+            self.transition(one, "exited", clock)
         self.set_deadline(one.name, entry, deadline)
 
+    def evaluate_group(self, group: CompiledGroup, clock: int, exits: int, time: int) -> None:
+        """Of the segments that would have the customer, the first has them: the others are left before it is entered."""
+        if self.touched & group.mask:
+            self.touched |= group.mask
+        winner: tuple[CompiledSegment, list[int], bool, int] | None = None
+        for one in group.members:
+            entry, inside, flip = self.govern(one, clock, exits, time)
+            if entry is None:
+                continue
+            if inside and winner is None:
+                winner = one, entry, True, flip
+            else:
+                self.publish(one, entry, False, flip, clock)
+        if winner is not None:
+            self.publish(*winner, clock)
+
     def transition(self, one: CompiledSegment, kind: Literal["entered", "exited"], clock: int) -> None:
-        cause = self.cause if self.touched >> one.bit & 1 else "timer"
+        cause = self.cause
+        if not self.touched >> one.bit & 1:
+            cause = "timer"
+        elif one.wakes:
+            self.touched |= one.wakes  # what follows from this transition has the same cause
         self.emit(one.name, one.version, kind, clock, cause, one.condition.evidence(self.profile, clock))
 
     def emit(
@@ -434,6 +554,6 @@ class _Run:
                 at,
                 why,
                 evidence,
-                dict(self.scores),
+                {model: score for model, (score, _) in profile.scores.items()},
             )
         )

@@ -12,7 +12,20 @@ from typing import Final
 from profiles.document import suggestion
 from rules.definition import Operator
 
-SEGMENT_KEYS: Final = ("segment", "name", "owner", "description", "when", "exit", "tests")
+SEGMENT_KEYS: Final = (
+    "segment",
+    "name",
+    "owner",
+    "description",
+    "when",
+    "exit",
+    "stability",
+    "group",
+    "holdout",
+    "backfill",
+    "timezone",
+    "tests",
+)
 
 CONDITION_KEYS: Final = (
     "event",
@@ -25,8 +38,9 @@ CONDITION_KEYS: Final = (
     "any",
     "not",
     "at_least",
+    "points",
 )
-"""Each condition has exactly one of these."""
+"""Conditions that `rules.condition_reader` reads itself; those of `rules.kinds` come beside them."""
 
 MODIFIERS: Final[dict[str, tuple[str, ...]]] = {
     "event": ("within", "count", "where", "per", "without", "after_silence"),
@@ -38,10 +52,14 @@ MODIFIERS: Final[dict[str, tuple[str, ...]]] = {
 AGGREGATE_KEYS: Final = ("of", "fn", "event", "within", "where")
 AGGREGATES: Final = ("sum", "mean", "min", "max", "distinct")
 AT_LEAST_KEYS: Final = ("n", "of")
+POINTS_KEYS: Final = ("of", "exit_below", "exit_above")
+POINT_KEYS: Final = ("when", "points")
 SEQUENCE_KEYS: Final = ("steps",)
 WITHOUT_KEYS: Final = ("event", "per", "where")
 REFERENCE_KEYS: Final = ("event", "where")
 EXIT_KEYS: Final = ("on", "after")
+STABILITY_KEYS: Final = ("enter_for", "min_dwell", "cooldown")
+GROUP_KEYS: Final = ("name", "priority")
 
 TEST_KEYS: Final = ("name", "now", "given", "expect", "transitions")
 GIVEN_KEYS: Final = ("at", "event", "identify", "properties", "context", "id", "arrives")
@@ -57,19 +75,17 @@ COUNT_OPERATORS: Final = (
 )
 SINCE_OPERATORS: Final = (Operator.GT, Operator.GTE, Operator.LT, Operator.LTE, Operator.BETWEEN)
 NUMBER_OPERATORS: Final = (*COUNT_OPERATORS, Operator.NE)
-VALUE_OPERATORS: Final = tuple(Operator)
+VALUE_OPERATORS: Final = tuple(
+    one for one in Operator if one not in (Operator.MATCHES, Operator.BEFORE, Operator.AFTER, Operator.WITHIN)
+)
 
 PATH_ROOTS: Final = ("properties", "context", "traits")
 
 LATER: Final = frozenset(
     (
         # conditions
-        "score",
-        "segment",
-        "cluster",
         "rfm",
         "engagement",
-        "points",
         "affinity",
         "session",
         "during",
@@ -79,18 +95,6 @@ LATER: Final = frozenset(
         "after",
         "rate",
         "trend",
-        # keys of a segment and of a test
-        "stability",
-        "enter_for",
-        "min_dwell",
-        "cooldown",
-        "group",
-        "priority",
-        "holdout",
-        "backfill",
-        "timezone",
-        "time_zone",
-        "scores",
     )
 )
 """Words that the language is going to have, and that this version cannot follow: never ignored, always refused."""
