@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import decimal
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
@@ -200,6 +200,23 @@ def _number_passes(number: Fraction, operator: Operator, operand: Any) -> bool:
 # --- Conditions -----------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Judge:
+    """What the oracle knows of a further kind of condition; the modules `tests/oracle_*.py` add theirs to `JUDGES`.
+
+    `holds(condition, history, clock)`; `refs(condition)`: the events that it counts; `reach(condition, event)`: see `reach_of`;
+    `moments(condition, history, clock)`: every moment, past and up to the next one after the clock at least, at which it may change alone.
+    """
+
+    holds: Callable[[Any, History, int], bool]
+    refs: Callable[[Any], list[EventRef]] = lambda condition: []
+    reach: Callable[[Any, RawEvent | None], int | None] = lambda condition, event: None
+    moments: Callable[[Any, History, int], Iterable[int]] = lambda condition, history, clock: ()
+
+
+JUDGES: dict[type, Judge] = {}
+
+
 def meant(event: RawEvent, ref: EventRef) -> bool:
     return ref.event in (ANY_EVENT, event.name) and all(passes(values_of(event, test.path), test) for test in ref.where)
 
@@ -215,7 +232,8 @@ def reach_of(condition: Condition, event: RawEvent | None = None) -> int | None:
             # An answer counts for longer than a start: it may take back what was concluded already.
             answers = event is not None and any(meant(event, ref) for ref in condition.unless)
             return 2 * condition.silence if answers else condition.silence
-    return None
+    judge = JUDGES.get(type(condition))
+    return judge.reach(condition, event) if judge else None
 
 
 def refs_of(condition: Condition) -> list[EventRef]:
@@ -226,7 +244,8 @@ def refs_of(condition: Condition) -> list[EventRef]:
             return [condition.ref]
         case Silence():
             return [condition.start, *condition.unless]
-    return []
+    judge = JUDGES.get(type(condition))
+    return judge.refs(condition) if judge else []
 
 
 def leaves(condition: Condition) -> Iterator[Condition]:
@@ -316,6 +335,7 @@ def holds(condition: Condition, history: History, clock: int) -> bool:
             return _aggregate_holds(condition, history, clock)
         case Happened():
             return _happened_holds(condition, history, clock)
+    return JUDGES[type(condition)].holds(condition, history, clock)
 
 
 def _aggregate_holds(condition: Aggregate, history: History, clock: int) -> bool:
@@ -453,6 +473,9 @@ class Oracle:
             for one in self.history.seen
         }
         for segment in self.segments:
+            for condition in leaves(segment.when):
+                if judge := JUDGES.get(type(condition)):
+                    found.update(judge.moments(condition, self.history, self.clock))
             risen_at = self.standings[segment.name].risen_at
             if segment.exit and segment.exit.after is not None and risen_at is not None:
                 found.add(risen_at + segment.exit.after)

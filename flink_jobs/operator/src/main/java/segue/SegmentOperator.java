@@ -2,11 +2,14 @@ package segue;
 
 import java.io.File;
 import java.io.IOException;
+import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashSet;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.concurrent.RejectedExecutionException;
 import org.apache.flink.api.common.operators.MailboxExecutor;
@@ -43,8 +46,9 @@ import org.slf4j.LoggerFactory;
  * Segments customers: gathers arrivals, hands each customer's state and arrivals to a Python worker in one frame, and applies what
  * it answers (new state, next timer, outputs, counters).
  *
- * <p>At most one frame is on its way, and the next batch is gathered meanwhile. A customer's state is read when a frame is sent, that
- * is, after the frame before it was applied, so batches never see each other's stale state. Before anything that divides time into
+ * <p>At most two frames are on their way, so that the worker finds the next one waiting when it has answered, and the next batch is
+ * gathered meanwhile. A customer is in one of them only: whoever is on the way already waits for the answer, so no frame is sent with
+ * a state that another one is about to replace. Before anything that divides time into
  * before and after (a watermark, a checkpoint, a rule change, the end) all that was gathered is worked off; therefore it makes no
  * difference to the result how arrivals fell into batches.
  *
@@ -64,6 +68,11 @@ public class SegmentOperator extends AbstractStreamOperator<Row>
     private static final ListStateDescriptor<Tuple2<String, Long>> TOTALS =
             new ListStateDescriptor<>("totals", Types.TUPLE(Types.STRING, Types.LONG));
 
+    private static final int MOST_FLIGHTS = 2;
+
+    /** A frame that is with the worker. */
+    private record Flight(List<Arrival.Group> groups, int arrivals, long sentAt) {}
+
     private final SegmentConfig config;
 
     private transient MailboxExecutor mailbox;
@@ -81,9 +90,9 @@ public class SegmentOperator extends AbstractStreamOperator<Row>
     /** A lingering timer is set; there is never more than one, and it may find nothing left to do. */
     private transient boolean lingering;
 
-    /** The groups of the frame that is with the worker, or null. */
-    private transient List<Arrival.Group> sent;
-    private transient long sentAt;
+    /** The frames that are with the worker, the oldest first, and the customers in them. */
+    private transient ArrayDeque<Flight> flights;
+    private transient Set<String> away;
     private transient long watermark;
     private transient boolean begun;
     private transient long openedAt;
@@ -132,6 +141,8 @@ public class SegmentOperator extends AbstractStreamOperator<Row>
         timers = getInternalTimerService("timers", VoidNamespaceSerializer.INSTANCE, this);
         // Part of it is left for the states, of which nothing is known while arrivals are gathered.
         gathered = new Batch(config.maxBatch, config.maxFrameBytes / 4);
+        flights = new ArrayDeque<>(MOST_FLIGHTS);
+        away = new HashSet<>();
         watermark = Long.MIN_VALUE;
         begun = false;
         openedAt = getProcessingTimeService().getCurrentProcessingTime();
@@ -179,7 +190,7 @@ public class SegmentOperator extends AbstractStreamOperator<Row>
                 (long) row.getField(4),
                 (int) row.getField(5),
                 (byte[]) row.getField(6)));
-        if (!gathered.isEmpty() && sent == null) {
+        if (!gathered.isEmpty() && flights.isEmpty()) {
             sendOrLinger();
         }
     }
@@ -199,10 +210,11 @@ public class SegmentOperator extends AbstractStreamOperator<Row>
             gatheredSince = getProcessingTimeService().getCurrentProcessingTime();
         }
         gathered.add(customer, arrival);
-        if (gathered.isFull()) {
-            // Blocks while the worker is busy: this is how its pace holds back the sources.
-            finishSent();
-            sendFrame();
+        while (gathered.isFull()) {
+            if (flights.size() == MOST_FLIGHTS || !sendFrame()) {
+                // Blocks while the worker is busy: this is how its pace holds back the sources.
+                finishOldest();
+            }
         }
     }
 
@@ -215,7 +227,7 @@ public class SegmentOperator extends AbstractStreamOperator<Row>
             lingering = true;
             getProcessingTimeService().registerTimer(due, time -> {
                 lingering = false;
-                if (!gathered.isEmpty() && sent == null) {
+                if (!gathered.isEmpty() && flights.isEmpty()) {
                     sendOrLinger();
                 }
             });
@@ -238,19 +250,25 @@ public class SegmentOperator extends AbstractStreamOperator<Row>
         Object answer = worker.poll();
         if (answer != null) {
             apply((Frames.BatchReply) answer);
-            if (!gathered.isEmpty()) {
+            if (!gathered.isEmpty() && flights.isEmpty()) {
                 sendOrLinger();
             }
         }
     }
 
-    /** Sends gathered groups, as many as fit into a frame; the rest stays gathered. Only while nothing is on its way. */
-    private void sendFrame() throws Exception {
+    /**
+     * Sends gathered groups, as many as fit into a frame; the rest stays gathered, and so do customers who are on the way already.
+     * False if that leaves none to send.
+     */
+    private boolean sendFrame() throws Exception {
         List<Arrival.Group> groups = new ArrayList<>(gathered.groups().size());
         long bytes = 0;
         int arrivals = 0;
         for (Iterator<Arrival.Group> rest = gathered.groups().iterator(); rest.hasNext(); ) {
             Arrival.Group group = rest.next();
+            if (away.contains(group.customer)) {
+                continue;
+            }
             if (!group.customer.isEmpty()) {
                 setCurrentKey(group.customer);
                 group.stored = customers.value();
@@ -264,26 +282,30 @@ public class SegmentOperator extends AbstractStreamOperator<Row>
             rest.remove();
             gathered.removed(group);
         }
+        if (groups.isEmpty()) {
+            return false;
+        }
         byte[] frame = Frames.batch(watermark, groups);
         worker.send(frame, answer -> Frames.batchReply(answer, groups.size()), config.frameDeadlineMillis);
-        sent = groups;
-        sentAt = System.nanoTime();
-        inFlight = arrivals;
+        flights.add(new Flight(groups, arrivals, System.nanoTime()));
+        for (Arrival.Group group : groups) {
+            away.add(group.customer);
+        }
+        inFlight += arrivals;
         lastBatchSize = arrivals;
+        return true;
     }
 
-    private void finishSent() throws Exception {
-        if (sent != null) {
-            apply((Frames.BatchReply) worker.await());
-        }
+    private void finishOldest() throws Exception {
+        apply((Frames.BatchReply) worker.await());
     }
 
     /** Works off everything, with nothing gathered or on its way left. */
     private void drain() throws Exception {
-        finishSent();
-        while (!gathered.isEmpty()) {
-            sendFrame();
-            finishSent();
+        while (!gathered.isEmpty() || !flights.isEmpty()) {
+            if (gathered.isEmpty() || flights.size() == MOST_FLIGHTS || !sendFrame()) {
+                finishOldest();
+            }
         }
     }
 
@@ -299,11 +321,12 @@ public class SegmentOperator extends AbstractStreamOperator<Row>
     // ---- answers ----
 
     private void apply(Frames.BatchReply reply) throws Exception {
-        List<Arrival.Group> groups = sent;
-        sent = null;
-        inFlight = 0;
+        Flight flight = flights.remove();
+        List<Arrival.Group> groups = flight.groups();
+        inFlight -= flight.arrivals();
         for (int i = 0; i < groups.size(); i++) {
             Arrival.Group group = groups.get(i);
+            away.remove(group.customer);
             if (!group.customer.isEmpty()) {
                 applyToCustomer(group, reply.states()[i], reply.timers()[i]);
             } else if (reply.states()[i] != null) {
@@ -312,7 +335,7 @@ public class SegmentOperator extends AbstractStreamOperator<Row>
         }
         emit(reply.outputs());
         totals.add(reply.counters());
-        batchMillis = (System.nanoTime() - sentAt) / 1_000_000;
+        batchMillis = (System.nanoTime() - flight.sentAt()) / 1_000_000;
     }
 
     /** Timers are lazy: only an earlier moment is armed anew, a later one waits for the armed timer to fire and find nothing due. */
@@ -437,7 +460,7 @@ public class SegmentOperator extends AbstractStreamOperator<Row>
 
     @Override
     public void snapshotState(StateSnapshotContext context) throws Exception {
-        if (sent != null || !gathered.isEmpty()) {
+        if (!flights.isEmpty() || !gathered.isEmpty()) {
             throw new IllegalStateException("a checkpoint was taken while arrivals were under way: they would be lost");
         }
         totalsState.update(totals.snapshot());

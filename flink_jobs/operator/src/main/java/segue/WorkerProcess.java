@@ -10,9 +10,9 @@ import java.io.OutputStream;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.concurrent.ArrayBlockingQueue;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.Executors;
+import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
 import org.msgpack.core.MessagePackException;
@@ -44,9 +44,9 @@ final class WorkerProcess implements Closeable {
     private final LastWords lastWords;
     private final Thread exchange;
     private final ScheduledExecutorService watchdog;
-    private final BlockingQueue<Request> requests = new ArrayBlockingQueue<>(1);
+    private final BlockingQueue<Request> requests = new LinkedBlockingQueue<>();
     /** Holds one answer at most; a {@link WorkerFailure} stands for the answer that will not come. */
-    private final BlockingQueue<Object> answers = new ArrayBlockingQueue<>(2);
+    private final BlockingQueue<Object> answers = new LinkedBlockingQueue<>();
 
     private volatile boolean closing;
     private volatile boolean overrun;
@@ -105,7 +105,7 @@ final class WorkerProcess implements Closeable {
         return process.pid();
     }
 
-    /** Hands a frame over; the answer comes through {@link #await} or {@link #poll}. One at a time. */
+    /** Hands a frame over; the answer comes through {@link #await} or {@link #poll}, in the order of the frames. */
     void send(byte[] frame, Decoder<?> decoder, long deadlineMillis) throws WorkerFailure {
         if (frame.length > maxFrameBytes) {
             throw new WorkerFailure("a frame of " + frame.length + " bytes is over the limit of " + maxFrameBytes);
@@ -113,7 +113,7 @@ final class WorkerProcess implements Closeable {
         requests.add(new Request(frame, decoder, deadlineMillis));
     }
 
-    /** The answer to the frame sent last, waiting for it. */
+    /** The answer to the oldest frame without one, waiting for it. */
     Object await() throws IOException, InterruptedException {
         if (failure != null) {
             throw failure;
@@ -121,7 +121,7 @@ final class WorkerProcess implements Closeable {
         return orThrow(answers.take());
     }
 
-    /** The answer to the frame sent last, or null while there is none. */
+    /** The answer to the oldest frame without one, or null while there is none. */
     Object poll() throws IOException {
         if (failure != null) {
             throw failure;
@@ -140,14 +140,13 @@ final class WorkerProcess implements Closeable {
     private void exchangeFrames() {
         try (OutputStream out = process.getOutputStream();
                 DataInputStream in = new DataInputStream(new BufferedInputStream(process.getInputStream(), 1 << 16))) {
+            Request next = null;
             while (true) {
-                Request request = requests.take();
-                deadlineMillis = request.deadlineMillis;
-                // Never 0, which would mean that nothing is asked.
-                deadline = (System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(request.deadlineMillis)) | 1;
-                out.write(ByteBuffer.allocate(4).putInt(request.frame.length).array());
-                out.write(request.frame);
-                out.flush();
+                Request request = next;
+                if (request == null) {
+                    request = requests.take();
+                    ask(out, request);
+                }
                 int length = in.readInt();
                 if (length < 1 || length > maxFrameBytes) {
                     throw new IOException("it announced an answer of " + Integer.toUnsignedString(length)
@@ -156,6 +155,11 @@ final class WorkerProcess implements Closeable {
                 byte[] frame = new byte[length];
                 in.readFully(frame);
                 deadline = 0;
+                // The worker has its next frame before its answer is looked at, so it need not wait for that.
+                next = requests.poll();
+                if (next != null) {
+                    ask(out, next);
+                }
                 Object answer;
                 try {
                     answer = request.decoder.decode(frame);
@@ -176,6 +180,15 @@ final class WorkerProcess implements Closeable {
                 fail(error);
             }
         }
+    }
+
+    private void ask(OutputStream out, Request request) throws IOException {
+        deadlineMillis = request.deadlineMillis;
+        // Never 0, which would mean that nothing is asked.
+        deadline = (System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(request.deadlineMillis)) | 1;
+        out.write(ByteBuffer.allocate(4).putInt(request.frame.length).array());
+        out.write(request.frame);
+        out.flush();
     }
 
     private void watch() {
