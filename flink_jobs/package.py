@@ -13,7 +13,17 @@ _EPOCH = (2020, 1, 1, 0, 0, 0)
 
 def package_code(directory: Path) -> Path:
     """Write `segue-<digest>.zip` into `directory` unless it is there; the same sources give the same bytes."""
-    sources = [path for name in PACKAGES for path in sorted((ROOT / name).glob("*.py"))]
+    found = [path for name in PACKAGES for path in (ROOT / name).rglob("*.py")]
+    # What is built within a package (the operator's folder) is not of it.
+    sources = sorted(
+        path
+        for path in found
+        if all(
+            (folder / "__init__.py").exists()
+            for folder in path.parents
+            if folder.is_relative_to(ROOT) and folder != ROOT
+        )
+    )
     digest = hashlib.blake2b(digest_size=8)
     for path in sources:
         digest.update(path.relative_to(ROOT).as_posix().encode())
