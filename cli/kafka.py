@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import socket
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from cli.errors import UserError
 from flink_jobs.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from flink_jobs.topics import Record
 
 PATIENCE_SECONDS: Final = 30.0
 _BOOTSTRAP_MS: Final = 10_000
@@ -20,66 +21,29 @@ _LARGEST_REQUEST: Final = 16 * 1024 * 1024
 Answer = TypeVar("Answer")
 
 
-@dataclass(frozen=True)
-class Record:
-    """One record of a topic; `timestamp` in epoch milliseconds."""
-
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-
-
 def read_topic(settings: Settings, topic: str) -> list[Record]:
     """Every record that the topic holds now, oldest first in each partition; none if there is no such topic."""
-    return _talk(settings, lambda options: _read(options, topic))
+    from flink_jobs import topics
+
+    return talk(settings, lambda _: topics.read_topic(settings, topic))
 
 
 def ensure_topic(settings: Settings, topic: str) -> list[str]:
     """Create the topic if it is missing; what differs from what it ought to be is left as it is, and said in words."""
     from flink_jobs.topics import ensure_topics
 
-    return _talk(settings, lambda _: ensure_topics(settings, topic))
+    return talk(settings, lambda _: ensure_topics(settings, topic))
 
 
 def publish(settings: Settings, topic: str, key: bytes, value: bytes) -> Record:
     """Write one record, and wait until all in-sync replicas have it."""
-    return _talk(settings, lambda options: _publish(options, topic, key, value))
-
-
-def _read(options: dict[str, Any], topic: str) -> list[Record]:
-    from kafka import KafkaConsumer, TopicPartition
-
-    consumer = KafkaConsumer(
-        **options,
-        group_id=None,
-        enable_auto_commit=False,
-        isolation_level="read_committed",
-        auto_offset_reset="earliest",
-        bootstrap_timeout_ms=_BOOTSTRAP_MS,
-    )
-    try:
-        partitions = [TopicPartition(topic, one) for one in sorted(consumer.partitions_for_topic(topic) or ())]
-        if not partitions:
-            return []
-        consumer.assign(partitions)
-        consumer.seek_to_beginning(*partitions)
-        ends = consumer.end_offsets(partitions)
-        records: list[Record] = []
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while any(consumer.position(one) < ends[one] for one in partitions):
-            if time.monotonic() > deadline:
-                raise UserError(f"reading topic {topic} takes longer than {PATIENCE_SECONDS:.0f} s", "is Kafka well?")
-            for found in consumer.poll(timeout_ms=500).values():
-                records += [Record(one.partition, one.offset, one.timestamp, one.key, one.value) for one in found]
-        return records
-    finally:
-        consumer.close()
+    return talk(settings, lambda options: _publish(options, topic, key, value))
 
 
 def _publish(options: dict[str, Any], topic: str, key: bytes, value: bytes) -> Record:
     from kafka import KafkaProducer
+
+    from flink_jobs.topics import Record
 
     producer = KafkaProducer(
         **options,
@@ -97,11 +61,11 @@ def _publish(options: dict[str, Any], topic: str, key: bytes, value: bytes) -> R
         producer.close(timeout=5)
 
 
-def _talk(settings: Settings, what: Callable[[dict[str, Any]], Answer]) -> Answer:
+def talk(settings: Settings, what: Callable[[dict[str, Any]], Answer]) -> Answer:
     """Do something with Kafka; a Kafka that does not answer is said in one line."""
     from kafka.errors import KafkaError, MessageSizeTooLargeError, TopicAuthorizationFailedError
 
-    from flink_jobs.topics import client_options
+    from flink_jobs.topics import SlowTopicError, client_options
 
     where = settings.kafka.bootstrap_servers
     if not any(map(_listens, where.split(","))):
@@ -112,6 +76,8 @@ def _talk(settings: Settings, what: Callable[[dict[str, Any]], Answer]) -> Answe
             return what(client_options(settings))
         except SettingsError as error:
             raise UserError(str(error)) from None
+        except SlowTopicError as error:
+            raise UserError(f"Kafka at {where} is slow: {error}", "is Kafka well?") from None
         except MessageSizeTooLargeError:
             raise UserError(
                 "the broker takes no record as large as this rule set", "raise max.message.bytes of the rules topic"

@@ -9,11 +9,15 @@ import dataclasses
 import sys
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from cli.errors import UserError
-from cli.kafka import Record, ensure_topic, publish, read_topic
+from cli.kafka import ensure_topic, publish, read_topic
 from flink_jobs.settings import Settings
 from rules.rule_set import Header, RuleSet, SegmentDiff, diff, newest_valid, next_version
+
+if TYPE_CHECKING:
+    from flink_jobs.topics import Record
 
 
 @dataclass(frozen=True)

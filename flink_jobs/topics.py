@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient, NewTopic
@@ -13,6 +14,9 @@ from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from flink_jobs.settings import Settings, SettingsError
 from rules.rule_set import RuleSet, newest_valid
+
+READ_SECONDS: Final = 30.0
+"""How long reading a small topic may take: far more than it does where Kafka is well."""
 
 _CLIENT_OPTIONS = {
     "security.protocol": "security_protocol",
@@ -25,6 +29,10 @@ _CLIENT_OPTIONS = {
     "ssl.key.password": "ssl_password",
 }
 _LOGIN = re.compile(r'(username|password)\s*=\s*"((?:[^"\\]|\\.)*)"')
+
+
+class SlowTopicError(KafkaError):  # type: ignore[misc]
+    """A topic took longer to read than somebody would wait."""
 
 
 @dataclass(frozen=True)
@@ -164,36 +172,62 @@ def _policy(answer: Any) -> str | None:
 
 def newest_rules(settings: Settings) -> RuleSet | None:
     """The newest valid rule set on the rules topic; None if there is none. Raises KafkaError where no broker answers."""
-    return newest_valid(_read_all(settings, settings.topics.rules))[0]
+    records = read_topic(settings, settings.topics.rules)
+    return newest_valid(record.value for record in records if record.value is not None)[0]
 
 
-def _read_all(settings: Settings, topic: str) -> list[bytes]:
+@dataclass(frozen=True)
+class Record:
+    """One record of a topic; `timestamp` in epoch milliseconds."""
+
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+
+
+def read_topic(settings: Settings, topic: str, *, within: float = READ_SECONDS) -> list[Record]:
+    """Every committed record that the topic holds now, oldest first in each partition; none if there is no such topic.
+
+    For topics that fit into memory. Raises `KafkaError` where no broker answers, or reading takes longer than `within` seconds.
+    """
     consumer = KafkaConsumer(
-        **client_options(settings), enable_auto_commit=False, auto_offset_reset="earliest", group_id=None
+        **client_options(settings),
+        group_id=None,
+        enable_auto_commit=False,
+        isolation_level="read_committed",
+        auto_offset_reset="earliest",
+        bootstrap_timeout_ms=10_000,
     )
     try:
-        partitions = consumer.partitions_for_topic(topic)
+        partitions = [TopicPartition(topic, one) for one in sorted(consumer.partitions_for_topic(topic) or ())]
         if not partitions:
             return []
-        assigned = [TopicPartition(topic, partition) for partition in sorted(partitions)]
-        consumer.assign(assigned)
-        consumer.seek_to_beginning(*assigned)
-        ends = consumer.end_offsets(assigned)
-        values = []
-        while any(consumer.position(one) < ends[one] for one in assigned):
-            for records in consumer.poll(timeout_ms=500).values():
-                values += [record.value for record in records if record.value is not None]
-        return values
+        consumer.assign(partitions)
+        consumer.seek_to_beginning(*partitions)
+        ends = consumer.end_offsets(partitions)
+        records: list[Record] = []
+        deadline = time.monotonic() + within
+        while any(consumer.position(one) < ends[one] for one in partitions):
+            if time.monotonic() > deadline:
+                raise SlowTopicError(f"reading topic {topic} takes longer than {within:.0f} s")
+            for found in consumer.poll(timeout_ms=500).values():
+                records += [Record(one.partition, one.offset, one.timestamp, one.key, one.value) for one in found]
+        return records
     finally:
         consumer.close()
 
 
 __all__ = [
     "KafkaError",
+    "Record",
+    "SlowTopicError",
     "Topic",
     "client_options",
     "ensure_topics",
     "expected_topics",
     "java_properties",
     "newest_rules",
+    "read_topic",
 ]

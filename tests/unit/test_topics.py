@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,16 @@ from kafka.admin import KafkaAdminClient
 
 from flink_jobs import topics as module
 from flink_jobs.settings import Settings, SettingsError, load_settings
-from flink_jobs.topics import client_options, ensure_topics, expected_topics, java_properties, newest_rules
+from flink_jobs.topics import (
+    Record,
+    SlowTopicError,
+    client_options,
+    ensure_topics,
+    expected_topics,
+    java_properties,
+    newest_rules,
+    read_topic,
+)
 from tests.frames import FILES, payload
 
 
@@ -192,7 +202,69 @@ def test_only_those_that_are_named_are_looked_at(monkeypatch: pytest.MonkeyPatch
     assert [topic.name for topic in admin.created] == ["rules"]
 
 
+# --- reading a topic --------------------------------------------------------------------------------------------------
+
+
+class Log:
+    """A Kafka consumer of one partition that holds `count` records and gives `pace` of them at a time."""
+
+    def __init__(self, count: int, pace: int) -> None:
+        self.count, self.pace, self.at, self.closed = count, pace, 0, False
+
+    def partitions_for_topic(self, _: str) -> set[int]:
+        return {0} if self.count else set()
+
+    def assign(self, _: object) -> None:
+        pass
+
+    def seek_to_beginning(self, *_: object) -> None:
+        self.at = 0
+
+    def end_offsets(self, partitions: list[Any]) -> dict[Any, int]:
+        return dict.fromkeys(partitions, self.count)
+
+    def position(self, _: object) -> int:
+        return self.at
+
+    def poll(self, timeout_ms: int) -> dict[Any, list[Any]]:
+        begin, self.at = self.at, min(self.count, self.at + self.pace)
+        return {
+            None: [
+                SimpleNamespace(partition=0, offset=n, timestamp=n, key=b"k", value=b"v") for n in range(begin, self.at)
+            ]
+        }
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_a_topic_is_read_to_its_end_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log(10, 3)
+    monkeypatch.setattr(module, "KafkaConsumer", lambda **_: log)
+    assert [one.offset for one in read_topic(settings(), "rules")] == list(range(10))
+    assert log.closed
+
+
+def test_a_topic_that_is_not_there_holds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log(0, 1)
+    monkeypatch.setattr(module, "KafkaConsumer", lambda **_: log)
+    assert read_topic(settings(), "rules") == []
+    assert log.closed
+
+
+def test_a_topic_that_does_not_come_to_its_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log(10, 0)
+    monkeypatch.setattr(module, "KafkaConsumer", lambda **_: log)
+    with pytest.raises(SlowTopicError, match="reading topic rules takes longer"):
+        read_topic(settings(), "rules", within=0.01)
+    assert log.closed
+
+
 # --- rule sets ---------------------------------------------------------------------------------------------------------
+
+
+def records(*values: bytes) -> list[Record]:
+    return [Record(0, offset, 0, b"rules", value) for offset, value in enumerate(values)]
 
 
 @pytest.mark.parametrize("order", ["in order", "out of order"])
@@ -201,9 +273,9 @@ def test_the_newest_valid_rule_set_is_found(monkeypatch: pytest.MonkeyPatch, ord
     found = [payload(1), payload(3, {"vip.yaml": FILES["vip.yaml"]}), payload(2), broken, b"\xff"]
     if order == "in order":
         found.sort(key=len)
-    monkeypatch.setattr(module, "_read_all", lambda *_: found)
+    monkeypatch.setattr(module, "read_topic", lambda *_: records(*found))
     newest = newest_rules(Settings())
     assert newest is not None
     assert (newest.version, [segment.name for segment in newest.segments]) == (3, ["vip"])
-    monkeypatch.setattr(module, "_read_all", lambda *_: [broken])
+    monkeypatch.setattr(module, "read_topic", lambda *_: records(broken))
     assert newest_rules(Settings()) is None
