@@ -41,7 +41,7 @@ from rules.definition import (
 from rules.duration import format_duration
 from rules.order import evaluation_order
 from rules.population import Population
-from rules.predicates import Predicate, compile_where
+from rules.predicates import Predicate, compile_where, reads
 
 _MERGE: dict[str, Callable[[int, int], int]] = {"min": min, "max": max}
 
@@ -80,6 +80,8 @@ for each role of each event, and Python is slower to unpack anything else.
 class CompiledSegment:
     """A segment ready to run. `bit` is its place in masks; `sequences` are those whose completions make it rise anew.
 
+    `ends_on` says which events end membership.
+
     `governed`: more than its rule decides (stability, group, holdout). `wakes` is the mask of segments that ask for membership of this one.
     """
 
@@ -88,6 +90,7 @@ class CompiledSegment:
         "after",
         "bit",
         "condition",
+        "ends_on",
         "governed",
         "held_out",
         "latched",
@@ -107,6 +110,7 @@ class CompiledSegment:
         self.bit = bit
         self.latched = definition.exit is not None
         self.after = NEVER if definition.exit is None or definition.exit.after is None else definition.exit.after
+        self.ends_on = tuple(map(reads, definition.exit.on)) if definition.exit is not None else ()
         self.sequences = sequences if self.latched else ()
         self.stability = definition.stability
         self.governed = is_governed(definition)
@@ -223,7 +227,7 @@ class Compiler:
         self.segment = Segment("", Trait(()))
         self.slots: dict[tuple[str, int], slots.Slot] = {}
         self.meanings: dict[int, tuple[Any, ...]] = {}
-        self.roles: dict[tuple[str, int], tuple[EventRef, slots.Slot]] = {}
+        self.roles: dict[tuple[str, int], tuple[EventRef, slots.Slot, Predicate | None]] = {}
 
     def compile(self, definitions: list[Segment]) -> Plan:
         compiled = []
@@ -234,11 +238,11 @@ class Compiler:
             compiled.append(CompiledSegment(definition, condition, bit, sequences))
         for one in compiled:
             one.wakes = sum(1 << other.bit for other in compiled if one.name in other.condition.members)
-        names = {ref.event for ref, _ in self.roles.values()}
+        names = {ref.event for ref, _, _ in self.roles.values()}
         names.update(ref.event for one in definitions if one.exit for ref in one.exit.on)
         # A canceller comes before the start of the same sequence: an event that is both ends the waiting first.
-        ordered = sorted(self.roles.values(), key=lambda pair: not isinstance(pair[1], slots.Cancel))
-        roles = [(ref, self.role(ref, slot, compiled)) for ref, slot in ordered]
+        ordered = sorted(self.roles.values(), key=lambda role: not isinstance(role[1], slots.Cancel))
+        roles = [(ref, self.role(where, slot, compiled)) for ref, slot, where in ordered]
         exits = [(ref, self.where(ref), bit) for bit, one in enumerate(definitions) if one.exit for ref in one.exit.on]
 
         def dispatch(name: str) -> Dispatch:
@@ -285,7 +289,7 @@ class Compiler:
         happened = kinds.event_during(ref.during, self.zone(ref.during.zone))
         return happened if tests is None else lambda event: tests(event) and happened(event)
 
-    def role(self, ref: EventRef, slot: slots.Slot, compiled: list[CompiledSegment]) -> Role:
+    def role(self, where: Predicate | None, slot: slots.Slot, compiled: list[CompiledSegment]) -> Role:
         mask, needs = 0, dict[tuple[str, int], int]()
         for segment in compiled:
             if slot.key in segment.condition.slots:
@@ -296,23 +300,27 @@ class Compiler:
                     mask |= 1 << segment.bit
         most = max(needs.values(), default=-1)
         rising = tuple(tuple(one for one, least in needs.items() if least <= known) for known in range(most + 1))
-        return self.where(ref), slot.add, slot.retention, mask, rising
+        return where, slot.add, slot.retention, mask, rising
 
     def slot(self, kind: str, ref: EventRef, what: tuple[Any, ...], make: Callable[[int], slots.Slot]) -> slots.Slot:
         """The slot of this kind for these events; made at first use, then shared."""
-        meaning = (kind, ref.event, *self.tests_of(ref), *what)
+        slot = self.share((kind, ref.event, *self.tests_of(ref), *what), make)
+        self.count(ref, slot)
+        return slot
+
+    def share(self, meaning: tuple[Any, ...], make: Callable[[int], slots.Slot]) -> slots.Slot:
+        """The slot that keeps what `meaning` says, which counts nothing yet; made at first use, then shared."""
         key = slot_key(*meaning)
         if self.meanings.setdefault(key, meaning) != meaning:
             raise ValueError(
                 f"two conditions fell on one slot key, {key}: reword one of {meaning}, {self.meanings[key]}"
             )
-        slot = self.slots.setdefault(("slot", key), make(key))
-        self.count(ref, slot)
-        return slot
+        return self.slots.setdefault(("slot", key), make(key))
 
-    def count(self, ref: EventRef, slot: slots.Slot) -> None:
-        """Let the slot count these events; a slot may count several kinds."""
-        self.roles.setdefault((f"{type(slot).__name__} {ref.event} {self.tests_of(ref)}", slot.key), (ref, slot))
+    def count(self, ref: EventRef, slot: slots.Slot, where: Predicate | None = None) -> None:
+        """Let the slot count these events; a slot may count several kinds. `where` stands in for what `ref` says beside the name."""
+        name = f"{type(slot).__name__} {ref.event} {self.tests_of(ref)}"
+        self.roles.setdefault((name, slot.key), (ref, slot, where or self.where(ref)))
 
     def tests_of(self, ref: EventRef) -> tuple[Any, ...]:
         """What tells one reference from another with the same name, in a form that does not depend on how it was written."""
@@ -442,18 +450,6 @@ class Compiler:
 
 def _window(within: int | None) -> int:
     return NEVER if within is None else within
-
-
-def reads(ref: EventRef) -> str:
-    """An event reference as evidence names it."""
-    name = "any event" if ref.event == ANY_EVENT else ref.event
-    if not ref.where:
-        return name
-    return f"{name} ({', '.join(f'{test.path} {test.operator.value} {_plain(test.operand)}' for test in ref.where)})"
-
-
-def _plain(operand: Any) -> Any:
-    return list(operand) if isinstance(operand, tuple) else operand
 
 
 def _threshold(tests: tuple[Test, ...], durations: bool = False) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from profiles.values import MICROS, each_reader, reader
-from rules.definition import Operand, Operator, Test
+from rules.definition import ANY_EVENT, EventRef, Operand, Operator, Test
 
 Predicate = Callable[[Any], bool]
 
@@ -37,7 +37,10 @@ def equals(operand: object) -> Predicate:
 
 
 def compare(operator: Operator, operand: Operand) -> Predicate:
-    """A function from one present value to whether it satisfies `operator operand`."""
+    """A function from one present value to whether it satisfies `operator operand`.
+
+    Not for `within`, which takes a time besides: see `rules.moments.is_within`.
+    """
     if operator is Operator.EXISTS:
         return lambda value: (value is not None) is operand
     if operator is Operator.EQ:
@@ -58,7 +61,18 @@ def compare(operator: Operator, operand: Operand) -> Predicate:
     if operator in _TEXT:
         holds = _TEXT[operator]
         return lambda value: type(value) is str and holds(value, operand)  # type: ignore[arg-type]
+    if operator is Operator.MATCHES:
+        return compile_pattern(str(operand))
+    if operator in (Operator.BEFORE, Operator.AFTER):
+        return _beside(operator, int(operand))  # type: ignore[arg-type]
     return _ordered(operator, operand)
+
+
+def _beside(operator: Operator, bound: int) -> Predicate:
+    """Whether a value names a moment before or after another."""
+    if operator is Operator.BEFORE:
+        return lambda value: (at := moment_of(value)) is not None and at < bound
+    return lambda value: (at := moment_of(value)) is not None and at > bound
 
 
 def _ordered(operator: Operator, operand: Operand) -> Predicate:
@@ -76,6 +90,8 @@ def _ordered(operator: Operator, operand: Operand) -> Predicate:
 
 def compile_test(test: Test) -> Predicate:
     """A function from an event to whether the test holds for it."""
+    if test.operator is Operator.WITHIN:
+        return _compile_within(test.path, int(test.operand))  # type: ignore[arg-type]
     holds = compare(test.operator, test.operand)
     if "[]" in test.path:
         each = each_reader(test.path)
@@ -94,6 +110,15 @@ def compile_test(test: Test) -> Predicate:
         return value is not None and holds(value)
 
     return present
+
+
+def _compile_within(path: str, window: int) -> Predicate:
+    """A function from an event to whether a value at the path names a moment in the window that ends with the event."""
+    if "[]" in path:
+        each = each_reader(path)
+        return lambda event: any(is_within(value, window, event.event_time) for value in each(event))
+    read = reader(path)
+    return lambda event: is_within(read(event), window, event.event_time)
 
 
 def _direct(test: Test) -> Predicate | None:
@@ -116,6 +141,15 @@ def _direct(test: Test) -> Predicate | None:
 
         return at_least
     return None
+
+
+def shown(test: Test) -> Any:
+    """The operand of a test as evidence shows it: moments and durations in words, several values as a list."""
+    if test.operator in (Operator.BEFORE, Operator.AFTER):
+        return moment(int(test.operand))  # type: ignore[arg-type]
+    if test.operator is Operator.WITHIN:
+        return format_duration(int(test.operand))  # type: ignore[arg-type]
+    return list(test.operand) if isinstance(test.operand, tuple) else test.operand
 
 
 def compile_where(where: tuple[Test, ...]) -> Predicate | None:
@@ -147,3 +181,15 @@ def compare_exactly(test: Test) -> Callable[[int, int], bool]:
         Operator.EQ: lambda value, count: value == bound * count,
         Operator.NE: lambda value, count: value != bound * count,
     }[operator]
+
+
+def reads(ref: EventRef) -> str:
+    """An event reference as evidence names it."""
+    name = "any event" if ref.event == ANY_EVENT else ref.event
+    if not ref.where:
+        return name
+    return f"{name} ({', '.join(f'{test.path} {test.operator.value} {_plain(test.operand)}' for test in ref.where)})"
+
+
+def _plain(operand: Any) -> Any:
+    return list(operand) if isinstance(operand, tuple) else operand
