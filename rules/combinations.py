@@ -28,7 +28,7 @@ def all_of(text: str, parts: tuple[Compiled, ...]) -> Compiled:
                 fails = flip
         return (True, holds) if fails < 0 else (False, fails)
 
-    return Compiled(text, evaluate, parts=parts)
+    return Compiled(text, evaluate, parts=parts, joins="all")
 
 
 def any_of(text: str, parts: tuple[Compiled, ...]) -> Compiled:
@@ -48,7 +48,7 @@ def any_of(text: str, parts: tuple[Compiled, ...]) -> Compiled:
                 holds = flip
         return (False, fails) if holds < 0 else (True, holds)
 
-    return Compiled(text, evaluate, parts=parts)
+    return Compiled(text, evaluate, parts=parts, joins="any")
 
 
 def negation(text: str, part: Compiled) -> Compiled:
@@ -59,7 +59,7 @@ def negation(text: str, part: Compiled) -> Compiled:
         truth, flip = inner(profile, clock)
         return not truth, flip
 
-    compiled = Compiled(text, evaluate, parts=(part,))
+    compiled = Compiled(text, evaluate, parts=(part,), joins="not")
     compiled.rising = {}
     return compiled
 
@@ -77,7 +77,7 @@ def at_least(text: str, n: int, parts: tuple[Compiled, ...]) -> Compiled:
                 next_flip = flip
         return held >= n, next_flip
 
-    return Compiled(text, evaluate, parts=parts)
+    return Compiled(text, evaluate, parts=parts, joins="at_least", least=n)
 
 
 def points(weights: tuple[float, ...], parts: tuple[Compiled, ...], tests: tuple[Test, ...]) -> Compiled:
@@ -105,6 +105,8 @@ def points(weights: tuple[float, ...], parts: tuple[Compiled, ...], tests: tuple
         parts=parts,
         measure=lambda profile, clock: total(profile, clock)[0] / MICROS,
         threshold={test.operator.value: test.operand for test in tests},
+        joins="points",
+        weights=weights,
     )
     compiled.rising = {}  # points may be negative, and a comparison may be one from above
     return compiled

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from profiles.profile import NEVER, Profile
 
@@ -30,9 +30,26 @@ class Compiled:
 
     `rising` are those of its slots in which one more event can only make it true, never false, each with the number of
     events (of one value, where they are counted by value) below which it makes no difference.
+
+    `joins` says how its parts decide: `all`, `any`, `not`, `at_least` (`least` of them), `points` (by `weights`); one that looks at
+    the customer itself is a `leaf`.
     """
 
-    __slots__ = ("evaluate", "measure", "members", "parts", "rising", "scores", "slots", "text", "threshold", "traits")
+    __slots__ = (
+        "evaluate",
+        "joins",
+        "least",
+        "measure",
+        "members",
+        "parts",
+        "rising",
+        "scores",
+        "slots",
+        "text",
+        "threshold",
+        "traits",
+        "weights",
+    )
 
     def __init__(
         self,
@@ -47,12 +64,18 @@ class Compiled:
         measure: Callable[[Profile, int], Any] | None = None,
         threshold: Any = None,
         parts: tuple[Compiled, ...] = (),
+        joins: Literal["leaf", "all", "any", "not", "at_least", "points"] = "leaf",
+        least: int = 0,
+        weights: tuple[float, ...] = (),
     ) -> None:
         self.text = text
         self.evaluate = evaluate
         self.measure = measure
         self.threshold = threshold
         self.parts = parts
+        self.joins = joins
+        self.least = least
+        self.weights = weights
         needs = dict(rising)
         either: frozenset[int] = frozenset()
         for part in parts:

@@ -82,6 +82,8 @@ class CompiledSegment:
 
     `ends_on` says which events end membership.
 
+    `ends_on` says which events end membership.
+
     `governed`: more than its rule decides (stability, group, holdout). `wakes` is the mask of segments that ask for membership of this one.
     """
 
@@ -110,6 +112,7 @@ class CompiledSegment:
         self.bit = bit
         self.latched = definition.exit is not None
         self.after = NEVER if definition.exit is None or definition.exit.after is None else definition.exit.after
+        self.ends_on = tuple(map(reads, definition.exit.on)) if definition.exit is not None else ()
         self.ends_on = tuple(map(reads, definition.exit.on)) if definition.exit is not None else ()
         self.sequences = sequences if self.latched else ()
         self.stability = definition.stability

@@ -50,6 +50,10 @@ class Slot:
         """
         raise NotImplementedError(type(self).__name__)
 
+    def newest(self, state: Any) -> int | None:
+        """The time of the newest event that the state still tells of, for explanations; None where it tells of none."""
+        return None
+
 
 class Times(Slot):
     """The newest `keep` event times, ascending: enough for any comparison of a count below `keep`."""
@@ -76,6 +80,9 @@ class Times(Slot):
             del times[: bisect_right(times, oldest)]
         return len(times)
 
+    def newest(self, state: list[int]) -> int | None:
+        return state[-1] if state else None
+
 
 class First(Slot):
     """The earliest event time."""
@@ -88,6 +95,9 @@ class First(Slot):
             slots[self.key] = time
             return True
         return False
+
+    def newest(self, state: int) -> int | None:
+        return state
 
 
 class Contributions(Slot):
@@ -144,6 +154,9 @@ class Contributions(Slot):
                     column.append(value)
         for index, column in enumerate(state):
             column[:single] = merged[index]
+
+    def newest(self, state: list[list[int]]) -> int | None:
+        return state[0][-1] if state[0] else None
 
 
 class Total(Slot):
@@ -219,6 +232,9 @@ class Keyed(Slot):
             # The oldest goes; equal times go by the value, so that the order of arrival does not matter.
             del state[min(state, key=lambda text: (state[text][-1], text))]
 
+    def newest(self, state: dict[str, list[int]]) -> int | None:
+        return max((times[-1] for times in state.values()), default=None)
+
 
 class Returns(Slot):
     """Events that broke a silence: `[first, last, before, event, before, event, ...]`, the newest `keep` and a few more.
@@ -270,6 +286,9 @@ class Returns(Slot):
                 return [*found[:at], *(moment for piece in pieces for moment in piece), *found[at + 2 :]]
         return found
 
+    def newest(self, state: list[int]) -> int | None:
+        return state[1]
+
 
 class Anchors(Slot):
     """Starts of a sequence that nothing has cancelled: `[last cancelling time, start, start, ...]`, ascending."""
@@ -300,6 +319,9 @@ class Anchors(Slot):
             del state[1 : settled - 1]
         if len(state) > ANCHORS + 1:
             del state[len(state) // 2]  # the first and the last decide when it completes next and was completed last
+
+    def newest(self, state: list[int]) -> int | None:
+        return max(state) or None
 
 
 class Cancel(Slot):
