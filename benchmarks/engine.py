@@ -29,6 +29,10 @@ class Rules:
     version: int
     plan: Plan
 
+    @property
+    def code(self) -> int:
+        return 2 * self.version + 1
+
 
 def load_rules(folder: str | Path) -> Rules:
     """The rules in a folder, compiled."""

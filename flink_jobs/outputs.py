@@ -51,7 +51,7 @@ class _TransitionData(msgspec.Struct, gc=False):
     emitted_at: str
     cause: dict[str, Any]
     evidence: list[dict[str, Any]]
-    scores: dict[str, float]
+    scores: dict[str, float | str]
 
 
 class _CloudEvent(msgspec.Struct, gc=False):
@@ -100,7 +100,7 @@ def customer_segments(customer: str, profile: Profile | None, updated_at: int) -
         "customer": customer,
         "sequence": profile.sequence,
         "updated_at": moment(updated_at),
-        "rules": profile.rules,
+        "rules": profile.rules // 2,  # without the stage
         "segments": {name: {"since": moment(entry[0])} for name, entry in profile.segments.items() if entry[0]},
     }
     return Destination.CUSTOMER_SEGMENTS, _key(customer), _json.encode(value)

@@ -59,7 +59,8 @@ class _Active:
 
     def __init__(self, rule_set: RuleSet, limits: Limits) -> None:
         self.version = rule_set.version
-        self.plan: Plan = compile_plan(rule_set.segments, limits)
+        self.code = rule_set.code
+        self.plan: Plan = compile_plan(rule_set.active.segments, limits)
 
 
 class ProtocolError(Exception):

@@ -49,7 +49,7 @@ class History:
     >>> from rules.plan import compile_plan
     >>> from types import SimpleNamespace
     >>> plan = compile_plan([Segment("bought", Happened(EventRef("Order"), within=100))])
-    >>> history = History(SimpleNamespace(version=1, plan=plan))
+    >>> history = History(SimpleNamespace(version=1, code=3, plan=plan))
     >>> _ = history.take(Event("e1", "Order", 1000, "anna", received_at=1000), 0)
     >>> history.finish(2000)
     >>> [(one.kind, one.effective_at) for one in history.transitions]

@@ -38,6 +38,7 @@ __all__ = [
     "load_file",
     "next_version",
     "read_header",
+    "warm",
 ]
 
 MOST_PAYLOAD: Final = 8 * 1024 * 1024
@@ -57,6 +58,10 @@ class RuleSet:
 
     `created_at` is in epoch milliseconds (0: not published), `sources` maps file names to texts. `scenarios` are the tests
     by segment, `warnings` what the files say that was hardly meant.
+
+    `warming` names the segments that are new or mean something else, each with the text that its file had before (None: it is
+    new), and `meant_since` has the versions of those texts. Until the history of these segments has been counted, customers are
+    evaluated under `active`; then the same version is published again without `warming`. `interim`: this is such an `active` one.
     """
 
     version: int
@@ -67,6 +72,27 @@ class RuleSet:
     sources: Mapping[str, str] = field(default_factory=dict)
     scenarios: Mapping[str, tuple[Scenario, ...]] = field(default_factory=dict, compare=False, repr=False)
     warnings: tuple[RuleWarning, ...] = field(default=(), compare=False, repr=False)
+    warming: Mapping[str, str | None] = field(default_factory=dict)
+    meant_since: Mapping[str, int] = field(default_factory=dict)
+    interim: bool = False
+
+    @property
+    def stage(self) -> int:
+        """0 while segments are warming, 1 once the rule set is live. Rule sets are ordered by version, then by stage."""
+        return 0 if self.warming or self.interim else 1
+
+    @property
+    def code(self) -> int:
+        """Version and stage as one number, in their order: what a profile remembers of the rules that evaluated it."""
+        return 2 * self.version + self.stage
+
+    @cached_property
+    def active(self) -> RuleSet:
+        """What customers are evaluated under: all of it, but warming segments as they were before, and new ones not yet.
+
+        Raises `RuleErrors` where what was before is not valid, or not together with the rest.
+        """
+        return _interim(self) if self.warming else self
 
     @cached_property
     def plan(self) -> Plan:
@@ -96,6 +122,8 @@ class RuleSet:
                 self.message,
                 {segment.name: segment.version for segment in self.segments},
                 dict(sorted(self.sources.items())),
+                dict(sorted(self.warming.items())),
+                {name: self.meant_since[name] for name in sorted(self.warming.keys() & self.meant_since.keys())},
             )
         )
         if len(payload) > MOST_PAYLOAD:
@@ -128,18 +156,38 @@ class RuleSet:
             if not 1 <= version <= found.version:
                 raise _refused(f"segment {name!r} has version {version}, which is not one from 1 to {found.version}")
         rule_set = _assemble(found.version, rules, found.files, found.segments)
-        return dataclasses.replace(rule_set, created_at=found.created_at, author=found.author, message=found.message)
+        rule_set = dataclasses.replace(
+            rule_set,
+            created_at=found.created_at,
+            author=found.author,
+            message=found.message,
+            warming=found.warming,
+            meant_since=found.meant_since,
+        )
+        if foreign := sorted(found.warming.keys() - names):
+            raise _refused(f"`warming` names segments that are not among the rest: {', '.join(foreign)[:200]}")
+        _ = rule_set.active  # what it stands for meanwhile must be valid too
+        return rule_set
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a payload says about itself; its rules have not been looked at. `segments` maps names to versions."""
+    """What a payload says about itself; its rules have not been looked at. `segments` maps names to versions.
+
+    `warming` names the segments whose history is still to be counted; see `RuleSet`.
+    """
 
     version: int
     created_at: int
     author: str
     message: str
     segments: dict[str, int]
+    warming: tuple[str, ...] = ()
+
+    @property
+    def stage(self) -> int:
+        """0 while segments are warming, 1 once the rule set is live."""
+        return 0 if self.warming else 1
 
 
 def read_header(payload: bytes) -> Header | None:
@@ -148,15 +196,19 @@ def read_header(payload: bytes) -> Header | None:
         found = _decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    return Header(found.version, found.created_at, found.author, found.message, found.segments)
+    warming = tuple(sorted(found.warming))
+    return Header(found.version, found.created_at, found.author, found.message, found.segments, warming)
 
 
 def newest_valid(payloads: Iterable[bytes]) -> tuple[RuleSet | None, tuple[Header, ...]]:
-    """The valid rule set with the highest version, and the headers of all. Only the newest is parsed: there may be hundreds."""
+    """The valid rule set with the highest version, and the headers of all. Only the newest is parsed: there may be hundreds.
+
+    Of one version the live one counts, not the warming one that it has replaced.
+    """
     found: dict[int, tuple[Header, bytes]] = {}
     for payload in payloads:
         header = read_header(payload)
-        if header is not None:
+        if header is not None and (header.version not in found or header.stage >= found[header.version][0].stage):
             found[header.version] = (header, payload)
     headers = tuple(header for header, _ in found.values())
     for version in sorted(found, reverse=True):
@@ -167,7 +219,7 @@ def newest_valid(payloads: Iterable[bytes]) -> tuple[RuleSet | None, tuple[Heade
     return None, headers
 
 
-class _Payload(msgspec.Struct, forbid_unknown_fields=True):
+class _Payload(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     format: int
     version: int
     created_at: int
@@ -175,6 +227,8 @@ class _Payload(msgspec.Struct, forbid_unknown_fields=True):
     message: str
     segments: dict[str, int]
     files: dict[str, str]
+    warming: dict[str, str | None] = {}
+    meant_since: dict[str, int] = {}
 
 
 _encode = msgspec.json.Encoder().encode
@@ -195,6 +249,9 @@ def _check(found: _Payload) -> None:
     for file in found.files:
         if len(file) > _LONGEST_FILE or not file.isprintable() or not file.endswith(".yaml"):
             raise _refused(f"{file[:80]!r} is not the name of a rule file")
+    for name, version in found.meant_since.items():
+        if name not in found.warming or not 1 <= version < found.version:
+            raise _refused(f"`meant_since` says of {name[:80]!r} what cannot be")
 
 
 def load_directory(path: Path) -> RuleSet:
@@ -319,6 +376,34 @@ def next_version(previous: RuleSet | None, candidate: RuleSet) -> RuleSet:
 
     segments = tuple(dataclasses.replace(segment, version=since(segment)) for segment in candidate.segments)
     return dataclasses.replace(candidate, version=version, segments=segments)
+
+
+def warm(previous: RuleSet | None, candidate: RuleSet) -> RuleSet:
+    """`candidate` with every segment warming that is new or means something else than in `previous`, the rule set in force.
+
+    Without a previous one everything is new. Where nothing is, the answer is live.
+    """
+    before = {segment.name: segment for segment in previous.segments} if previous else {}
+    texts = previous.texts if previous else {}
+    meant = {name: one.digest for name, one in before.items()}
+    changed = [name for name, digest in candidate.digests.items() if meant.get(name) != digest]
+    return dataclasses.replace(
+        candidate,
+        warming={name: texts.get(name) for name in changed},
+        meant_since={name: before[name].version for name in changed if name in before},
+    )
+
+
+def _interim(rule_set: RuleSet) -> RuleSet:
+    """The rule set without the warming segments but for what those that are older meant before."""
+    before = {f"{name}.yaml": text for name, text in rule_set.warming.items() if text is not None}
+    kept = {file: text for file, text in rule_set.sources.items() if _stem(file) not in rule_set.warming}
+    sources = {**kept, **before}
+    rules = _parse_all({file: (file, text) for file, text in sources.items()})
+    versions = {one.name: one.version for one in rule_set.segments}
+    for name in rule_set.warming:
+        versions[name] = rule_set.meant_since.get(name, max(1, rule_set.version - 1))
+    return dataclasses.replace(_assemble(rule_set.version, rules, sources, versions), interim=True)
 
 
 @dataclass(frozen=True)

@@ -102,6 +102,7 @@ class _Alone:
     """A rule set of one segment."""
 
     version = 1
+    code = 3
 
     def __init__(self, segment: Segment) -> None:
         self.segment = segment

@@ -73,6 +73,10 @@ class Rules(Protocol):
     def version(self) -> int: ...
 
     @property
+    def code(self) -> int:
+        """Version and stage; see `RuleSet.code`."""
+
+    @property
     def plan(self) -> Plan: ...
 
 
@@ -108,7 +112,7 @@ def _wake(
     if profile is None:
         return None, decision
     run = _Run(profile, rule_set, decision, customer)
-    if profile.rules != rule_set.version:
+    if profile.rules != rule_set.code:
         run.follow_rules(max(timer.due, watermark))
     if not run.advance(max(timer.due, watermark)):
         return None, decision
@@ -139,7 +143,7 @@ def _count(
     ):
         decision.outcome = "duplicate"
         return profile, _untouched(profile, decision, limits)
-    version, run, latest = rule_set.version, None, profile.latest
+    version, run, latest = rule_set.code, None, profile.latest
     clock = time if time > latest else latest
     if watermark > clock:
         clock = watermark
@@ -371,7 +375,7 @@ class _Run:
         for one in self.plan.segments:
             if one.name in profile.segments:
                 _fit(one, profile.segments[one.name])
-        profile.rules = self.rule_set.version
+        profile.rules = self.rule_set.code
         self.evaluate(self.plan.units, clock, 0, clock)
         self.refresh_due()
 

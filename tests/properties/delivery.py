@@ -6,16 +6,20 @@ import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from profiles import NEVER, Event, Profile, decode_profile, encode_profile
 from rules.definition import Segment
 from rules.plan import Limits, Plan, compile_plan
 from rules.step import Decision, Timer, Transition, step
 from tests.oracle import Change
-from tests.properties.strategies import STEP, Delivery, Handing
+from tests.properties.strategies import STEP, Handing, Scores, Story
 
 HORIZON = 30 * STEP
 """So long after the newest event nothing can happen any more but expiry: windows and waits are shorter, even in chains."""
+
+
+NOTHING: Scores = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,10 @@ class Rules:
 
     version: int
     plan: Plan
+
+    @property
+    def code(self) -> int:
+        return 2 * self.version + 1
 
 
 def rules(segments: Sequence[Segment], version: int = 1, **limits: int) -> Rules:
@@ -44,8 +52,8 @@ class Customer:
     def members(self) -> set[str]:
         return {name for name, entry in self.profile.segments.items() if entry[0]} if self.profile else set()
 
-    def apply(self, arrival: Event | Timer, watermark: int) -> Decision:
-        self.profile, decision = step(self.profile, self.rules, arrival, watermark, {}, "c")
+    def apply(self, arrival: Event | Timer, watermark: int, scores: Scores = NOTHING) -> Decision:
+        self.profile, decision = step(self.profile, self.rules, arrival, watermark, scores, "c")
         self.next_timer = decision.next_timer if self.profile is not None else NEVER
         if not isinstance(arrival, Timer):
             self.outcomes[decision.outcome] += 1
@@ -67,15 +75,15 @@ class Customer:
         while how == "each" and self.next_timer <= watermark:
             self.apply(Timer(self.next_timer), self.next_timer)
 
-    def deliver(self, history: Sequence[Event], delivery: Delivery) -> None:
-        for event, handing in zip(history, delivery, strict=True):
-            self.hand(event, handing)
+    def deliver(self, story: Story, way: int = 0) -> None:
+        for event, handing, scores in story.steps(way):
+            self.hand(event, handing, scores)
 
-    def hand(self, event: Event, handing: Handing) -> Decision:
+    def hand(self, event: Event, handing: Handing, scores: Scores = NOTHING) -> Decision:
         self.wake(handing.watermark, handing.timers)
         if handing.idle:
-            self.apply(Timer(handing.watermark), handing.watermark)
-        decision = self.apply(event, handing.watermark)
+            self.apply(Timer(handing.watermark), handing.watermark, handing.told)
+        decision = self.apply(event, handing.watermark, scores)
         if decision.outcome == "applied":
             assert self.next_timer > handing.watermark, "an event has left something behind that is due"
         if handing.stored:
@@ -86,6 +94,11 @@ class Customer:
 def changes(transitions: Sequence[Transition]) -> list[Change]:
     """What the oracle foretells of transitions."""
     return [Change(one.segment, one.kind, one.effective_at, one.sequence) for one in transitions]
+
+
+def explained(transitions: Sequence[Transition], expected: Sequence[Change]) -> bool:
+    """Whether each transition names a cause that may be named for it."""
+    return all(one.cause["kind"] in change.causes for one, change in zip(transitions, expected, strict=True))
 
 
 def check(transitions: Sequence[Transition]) -> None:

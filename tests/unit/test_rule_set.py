@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from rules.rule_set import (
     diff,
     load_directory,
     load_file,
+    newest_valid,
     next_version,
     read_header,
+    warm,
 )
 
 CATALOG = Path(__file__).parents[2] / "rules" / "catalog"
@@ -180,3 +183,65 @@ def test_a_thousand_segments_are_read_in_seconds(tmp_path: Path) -> None:
     begun = time.process_time()
     assert len(load_directory(tmp_path).segments) == 1000
     assert time.process_time() - begun < 3.0
+
+
+# --- warming -----------------------------------------------------------------------------------------------------------
+
+
+def published(files: dict[str, str], tmp_path: Path, before: RuleSet | None = None) -> RuleSet:
+    return next_version(before, load_directory(folder(tmp_path / str(before and before.version), **files)))
+
+
+def test_what_is_new_or_means_something_else_is_warming(tmp_path: Path) -> None:
+    first = published({"vip": VIP, "news": NEWS, "gone": NEWS.replace("news", "gone")}, tmp_path)
+    changed = VIP.replace("30d", "60d")
+    assert changed != VIP
+    second = published(
+        {"vip": changed, "news": f"# reworded\n{NEWS}", "late": NEWS.replace("news", "late")}, tmp_path, first
+    )
+    warming = warm(first, second)
+    assert warming.warming == {"vip": VIP, "late": None}
+    assert (warming.stage, warming.code, second.stage, second.code) == (0, 4, 1, 5)
+    assert first.code < warming.code < second.code
+    received = RuleSet.from_payload(warming.to_payload())
+    assert received == warming
+    assert read_header(warming.to_payload()).warming == ("late", "vip")  # type: ignore[union-attr]
+    assert [one.name for one in received.active.segments] == ["news", "vip"]
+    assert received.active.digests["vip"] == first.digests["vip"]
+    assert [one.version for one in received.active.segments] == [1, 1]
+    assert (received.active.version, received.active.stage, received.active.code) == (2, 0, 4)
+    assert second.active is second
+
+
+def test_rewording_and_removal_need_no_warming(tmp_path: Path) -> None:
+    first = published({"vip": VIP, "news": NEWS}, tmp_path)
+    second = warm(first, published({"vip": f"# reworded\n{VIP}"}, tmp_path, first))
+    assert second.stage == 1
+    assert b"warming" not in second.to_payload(), "an older build reads what an older build could have written"
+
+
+def test_the_first_rule_set_is_all_new(tmp_path: Path) -> None:
+    rules = warm(None, published({"vip": VIP}, tmp_path))
+    assert rules.warming == {"vip": None}
+    assert rules.active.segments == ()
+    assert rules.active.plan.segments == ()
+
+
+@pytest.mark.parametrize(
+    ("warming", "complaint"),
+    [({"nobody": None}, "nobody"), ({"vip": "segment: [\n"}, "vip.yaml"), ({"vip": NEWS}, "news")],
+)
+def test_warming_that_cannot_be_is_refused(tmp_path: Path, warming: dict[str, str | None], complaint: str) -> None:
+    made = replace(published({"vip": VIP, "news": NEWS}, tmp_path), warming=warming).to_payload()
+    with pytest.raises(RuleErrors, match=complaint):
+        RuleSet.from_payload(made)
+
+
+def test_of_one_version_the_live_one_counts(tmp_path: Path) -> None:
+    first = published({"vip": VIP}, tmp_path)
+    warming = warm(None, first).to_payload()
+    for payloads in ([warming, first.to_payload()], [first.to_payload(), warming]):
+        newest, headers = newest_valid(payloads)
+        assert newest is not None
+        assert newest.stage == 1
+        assert [header.stage for header in headers] == [1]
