@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Callable
 from typing import Any
 
 from profiles.profile import NEVER, Profile
@@ -10,7 +11,8 @@ from profiles.values import MICROS
 from rules.compiled import NO, YES, Compiled, Evaluate, moment
 from rules.definition import Operator, Test
 from rules.duration import format_duration
-from rules.predicates import compare, compare_exactly
+from rules.moments import moment_of
+from rules.predicates import compare, compare_exactly, shown
 
 # --- comparisons of a count ---------------------------------------------------------------------------------------
 
@@ -327,27 +329,38 @@ def distinct(text: str, key: int, window: int, low: int, high: int | None, thres
 
 def trait(text: str, name: str, test: Test) -> Compiled:
     """A comparison of what is known of the customer."""
-    holds = compare(test.operator, test.operand)
 
     def value(profile: Profile) -> Any:
         written = profile.traits.get(name)
         return written[0] if written else None
 
-    if test.operator is Operator.EXISTS:
-
-        def evaluate(profile: Profile, clock: int) -> tuple[bool, int]:
-            return YES if holds(value(profile)) else NO
-
-    else:
-
-        def evaluate(profile: Profile, clock: int) -> tuple[bool, int]:
-            known = value(profile)
-            return YES if known is not None and holds(known) else NO
-
     return Compiled(
         text,
-        evaluate,
+        _of_trait(value, test),
         traits=frozenset((name,)),
         measure=lambda profile, clock: value(profile),
-        threshold={test.operator.value: test.operand},
+        threshold={test.operator.value: shown(test)},
     )
+
+
+def _of_trait(value: Callable[[Profile], Any], test: Test) -> Evaluate:
+    """Whether what is known satisfies the test; only `within` may change by the clock alone."""
+    if test.operator is Operator.WITHIN:
+        window = int(test.operand)  # type: ignore[arg-type]
+
+        def lately(profile: Profile, clock: int) -> tuple[bool, int]:
+            at = moment_of(value(profile))
+            if at is None or at + window <= clock:
+                return NO
+            return (True, at + window) if at <= clock else (False, at)
+
+        return lately
+    holds = compare(test.operator, test.operand)
+    if test.operator is Operator.EXISTS:
+        return lambda profile, clock: YES if holds(value(profile)) else NO
+
+    def evaluate(profile: Profile, clock: int) -> tuple[bool, int]:
+        known = value(profile)
+        return YES if known is not None and holds(known) else NO
+
+    return evaluate

@@ -6,7 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from profiles.values import MICROS, each_reader, reader
+from rules.compiled import moment
 from rules.definition import ANY_EVENT, EventRef, Operand, Operator, Test
+from rules.duration import format_duration
+from rules.moments import is_within, moment_of
+from rules.patterns import compile_pattern
 
 Predicate = Callable[[Any], bool]
 
@@ -188,8 +192,4 @@ def reads(ref: EventRef) -> str:
     name = "any event" if ref.event == ANY_EVENT else ref.event
     if not ref.where:
         return name
-    return f"{name} ({', '.join(f'{test.path} {test.operator.value} {_plain(test.operand)}' for test in ref.where)})"
-
-
-def _plain(operand: Any) -> Any:
-    return list(operand) if isinstance(operand, tuple) else operand
+    return f"{name} ({', '.join(f'{test.path} {test.operator.value} {shown(test)}' for test in ref.where)})"

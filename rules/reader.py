@@ -16,6 +16,8 @@ from rules import definition
 from rules.definition import EventRef, Operand, Operator, Test
 from rules.duration import format_duration, parse_duration
 from rules.errors import SHOWN_ERRORS, RuleError, RuleWarning
+from rules.moments import moment_of
+from rules.patterns import LONGEST_PATTERN, BadPattern, compile_pattern
 from rules.vocabulary import NOT_OPERATORS, PATH_ROOTS, REFERENCE_KEYS, VALUE_OPERATORS, about_unknown
 
 LONGEST_DURATION: Final = 3650 * 86_400_000
@@ -149,6 +151,28 @@ class Reader:
         )
         return 0
 
+    def moment(self, node: Node, what: str) -> int:
+        """A date, a date with a time, or epoch milliseconds, in epoch milliseconds; 0 where it is wrong."""
+        moment = moment_of(node.value) if isinstance(node, Scalar) else None
+        if moment is None:
+            hint = "write a date such as 2026-03-02, or a moment such as 2026-03-02T09:00:00Z"
+            self.wrong(node, f"{what} must be a date or a moment, not {_shown(node)}", hint)
+            return 0
+        return moment
+
+    def pattern(self, node: Node, what: str) -> str:
+        """A regular expression; an empty one where it is wrong."""
+        pattern = self.text(node, what, LONGEST_PATTERN)
+        try:
+            compile_pattern(pattern)
+        except BadPattern as error:
+            hint = ""
+            if "invalid perl operator" in str(error) or "invalid escape sequence: \\" in str(error):
+                hint = "patterns are those of RE2, without looking around and back-references: they never take long"
+            self.wrong(node, f"{what} is no pattern: {error}", hint)
+            return ""
+        return pattern
+
     # --- events and comparisons -------------------------------------------------------------------------------------
 
     def event_name(self, node: Node, what: str) -> str:
@@ -249,6 +273,12 @@ class Reader:
             return self.between(node, [self.ordered(one, longest) for one in self._pair(node)])
         if operator in _TEXTUAL:
             return self.text(node, name, longest)
+        if operator is Operator.MATCHES:
+            return self.pattern(node, name)
+        if operator in (Operator.BEFORE, Operator.AFTER):
+            return self.moment(node, name)
+        if operator is Operator.WITHIN:
+            return self.duration(node, name)
         return self.ordered(node, longest) if operator in _ORDERED else self.value(node, longest)
 
     def value(self, node: Node, longest: int = LONGEST_TEXT) -> definition.Scalar:

@@ -75,9 +75,7 @@ COUNT_OPERATORS: Final = (
 )
 SINCE_OPERATORS: Final = (Operator.GT, Operator.GTE, Operator.LT, Operator.LTE, Operator.BETWEEN)
 NUMBER_OPERATORS: Final = (*COUNT_OPERATORS, Operator.NE)
-VALUE_OPERATORS: Final = tuple(
-    one for one in Operator if one not in (Operator.MATCHES, Operator.BEFORE, Operator.AFTER, Operator.WITHIN)
-)
+VALUE_OPERATORS: Final = tuple(Operator)
 
 PATH_ROOTS: Final = ("properties", "context", "traits")
 
@@ -90,9 +88,6 @@ LATER: Final = frozenset(
         "session",
         "during",
         # operators and functions
-        "matches",
-        "before",
-        "after",
         "rate",
         "trend",
     )

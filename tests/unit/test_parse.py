@@ -232,8 +232,8 @@ TESTED = "segment: x\nwhen: {event: A}\ntests:\n  - "
             "2:50: `between` compares with two numbers or with two texts",
         ),
         (
-            W + "{event: A, where: {properties.a: {matches: b}}}",
-            "2:41: 'matches' is not something this version knows yet",
+            W + "{event: A, where: {properties.a: {matches: '(b'}}}",
+            "2:50: `matches` is no pattern: missing ): (b",
         ),
         (W + "{event: A, where: {properties.a: {contains: 1}}}", "2:51: `contains` must be text, not a number"),
         (W + "{since: A}", "2:7: `since` compares with nothing (add one of gt, gte, lt, lte, between)"),
