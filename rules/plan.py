@@ -41,7 +41,7 @@ from rules.definition import (
 from rules.duration import format_duration
 from rules.order import evaluation_order
 from rules.population import Population
-from rules.predicates import Predicate, compile_where, reads
+from rules.predicates import Predicate, compile_where, reads, shown
 
 _MERGE: dict[str, Callable[[int, int], int]] = {"min": min, "max": max}
 
@@ -82,8 +82,6 @@ class CompiledSegment:
 
     `ends_on` says which events end membership.
 
-    `ends_on` says which events end membership.
-
     `governed`: more than its rule decides (stability, group, holdout). `wakes` is the mask of segments that ask for membership of this one.
     """
 
@@ -112,7 +110,6 @@ class CompiledSegment:
         self.bit = bit
         self.latched = definition.exit is not None
         self.after = NEVER if definition.exit is None or definition.exit.after is None else definition.exit.after
-        self.ends_on = tuple(map(reads, definition.exit.on)) if definition.exit is not None else ()
         self.ends_on = tuple(map(reads, definition.exit.on)) if definition.exit is not None else ()
         self.sequences = sequences if self.latched else ()
         self.stability = definition.stability
@@ -246,7 +243,7 @@ class Compiler:
         # A canceller comes before the start of the same sequence: an event that is both ends the waiting first.
         ordered = sorted(self.roles.values(), key=lambda role: not isinstance(role[1], slots.Cancel))
         roles = [(ref, self.role(where, slot, compiled)) for ref, slot, where in ordered]
-        exits = [(ref, self.where(ref), bit) for bit, one in enumerate(definitions) if one.exit for ref in one.exit.on]
+        exits = [found for bit, one in enumerate(definitions) for found in self.exits(one, bit)]
 
         def dispatch(name: str) -> Dispatch:
             return Dispatch(
@@ -269,6 +266,11 @@ class Compiler:
             {slot.key: slot for slot in self.slots.values()},
             self.limits,
         )
+
+    def exits(self, definition: Segment, bit: int) -> list[tuple[EventRef, Predicate | None, int]]:
+        """What ends membership of a segment, with what must hold of each such event in the zone of that segment."""
+        self.segment = definition
+        return [(ref, self.where(ref), bit) for ref in definition.exit.on] if definition.exit else []
 
     def groups(self, definitions: list[Segment], compiled: list[CompiledSegment]) -> tuple[CompiledGroup, ...]:
         members: dict[str, list[tuple[int, str, CompiledSegment]]] = {}
@@ -363,7 +365,7 @@ class Compiler:
                 return self.aggregate(one)
             case Trait():
                 parts = tuple(
-                    conditions.trait(f"trait {test.path} {test.operator.value} {test.operand}", test.path, test)
+                    conditions.trait(f"trait {test.path} {test.operator.value} {shown(test)}", test.path, test)
                     for test in one.tests
                 )
                 return parts[0] if len(parts) == 1 else combinations.all_of("traits", parts)
@@ -434,7 +436,8 @@ class Compiler:
         return conditions.aggregated(text, one.fn, key, window, one.tests, _threshold(one.tests))
 
     def sequence(self, one: Sequence) -> int:
-        what = (one.silence, tuple(map(repr, one.unless)))
+        zones = [self.zone(ref.during.zone) for ref in one.unless if ref.during]
+        what = (one.silence, tuple(map(repr, one.unless)), *([zones] if zones else []))
         anchors = self.slot("sequence", one.start, what, lambda key: slots.Anchors(key, one.silence))
         for ref in one.unless:
             self.count(ref, slots.Cancel(anchors.key, one.silence))
