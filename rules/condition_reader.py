@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final, Literal, cast
 
 from profiles.document import Mapping, Node, Scalar, Sequence, suggestion
-from rules import definition, vocabulary
+from rules import vocabulary
 from rules.conditions import count_bounds
 from rules.definition import (
     Absent,
@@ -51,7 +51,6 @@ class ConditionReader(Reader):
             "since": self.since,
             "aggregate": self.aggregate,
             "trait": self.trait,
-            "sequence": self.sequence,
             "all": lambda node: All(self.several(node["all"], "`all`")),
             "any": lambda node: AnyOf(self.several(node["any"], "`any`")),
             "not": self.negation,
@@ -254,37 +253,6 @@ class ConditionReader(Reader):
                 )
             tests += self.comparisons(name, value, vocabulary.VALUE_OPERATORS, LONGEST_TRAIT)
         return Trait(tuple(tests))
-
-    def sequence(self, outer: Mapping) -> Condition:
-        nothing = Trait(())
-        example = "write `steps: [{event: Cart Updated}, {not: Order Completed, for: 30m}]`"
-        node = self.mapping(outer["sequence"], "`sequence`", example)
-        if node is None:
-            return nothing
-        self.only(node, vocabulary.SEQUENCE_KEYS)
-        if "steps" not in node:
-            self.wrong(node, "'steps' is missing here", example)
-            return nothing
-        steps = self.entries(node["steps"], "`steps`", 20, example)
-        if not steps:
-            return nothing
-        if len(steps) != 2:
-            self.wrong(node["steps"], f"this version knows sequences of two steps, not of {len(steps)}", example)
-            return nothing
-        first = self.mapping(steps[0], "the first step", "write `{event: <name>}`")
-        second = self.mapping(steps[1], "the second step", "write `{not: <name>, for: 30m}`")
-        if first is None or second is None:
-            return nothing
-        start = self.reference(first, "the first step")
-        if "not" not in second:
-            self.wrong(second, "the second step says what does not happen", "write `{not: <name>, for: 30m}`")
-            return nothing
-        self.only(second, ("not", "for"))
-        unless = self.references(second["not"], "`not`")
-        if "for" not in second:
-            self.wrong(second, "'for' is missing here", "say for how long: `for: 30m`")
-            return nothing
-        return definition.Sequence(start, self.duration(second["for"], "`for`"), unless)
 
     def at_least(self, outer: Mapping) -> Condition:
         node = self.mapping(outer["at_least"], "`at_least`", "write `at_least: {n: 2, of: [...]}`")

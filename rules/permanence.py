@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 from rules.conditions import count_bounds
-from rules.definition import Absent, Aggregate, All, AnyOf, AtLeast, Condition, Happened, Not, Operator, Sequence, Since
+from rules.definition import (
+    Absent,
+    Aggregate,
+    All,
+    AnyOf,
+    AtLeast,
+    Condition,
+    Happened,
+    Journey,
+    Not,
+    Operator,
+    Sequence,
+    Since,
+)
 
 _UPWARD = (Operator.GT, Operator.GTE)
 _DOWNWARD = (Operator.LT, Operator.LTE)
@@ -20,7 +33,7 @@ def is_permanent(condition: Condition) -> bool:
         case Happened():
             open_ended = condition.within is None and condition.without is None
             return open_ended and count_bounds(condition.counts)[1] is None
-        case Sequence():
+        case Sequence() | Journey():
             return True
         case Since():
             return condition.occurrence == "first" and all(test.operator in _UPWARD for test in condition.tests)
@@ -39,7 +52,7 @@ def is_permanent(condition: Condition) -> bool:
 def rises_again(condition: Condition) -> bool:
     """True if a permanent rule can still make a latched segment rise anew: each completion of a sequence does."""
     match condition:
-        case Sequence():
+        case Sequence() | Journey():
             return True
         case All() | AnyOf() | AtLeast():
             return any(map(rises_again, condition.of))

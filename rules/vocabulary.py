@@ -33,7 +33,6 @@ CONDITION_KEYS: Final = (
     "since",
     "aggregate",
     "trait",
-    "sequence",
     "all",
     "any",
     "not",
@@ -54,7 +53,6 @@ AGGREGATES: Final = ("sum", "mean", "min", "max", "distinct")
 AT_LEAST_KEYS: Final = ("n", "of")
 POINTS_KEYS: Final = ("of", "exit_below", "exit_above")
 POINT_KEYS: Final = ("when", "points")
-SEQUENCE_KEYS: Final = ("steps",)
 WITHOUT_KEYS: Final = ("event", "per", "where")
 REFERENCE_KEYS: Final = ("event", "where")
 EXIT_KEYS: Final = ("on", "after")

@@ -28,6 +28,7 @@ Shape = Literal[
     "path",
     "reference",
     "references",
+    "steps",
     "text",
     "texts",
     "values",
