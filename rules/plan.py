@@ -39,7 +39,7 @@ from rules.definition import (
     Trait,
 )
 from rules.duration import format_duration
-from rules.order import evaluation_order
+from rules.order import evaluation_order, parts
 from rules.population import Population
 from rules.predicates import Predicate, compile_where, reads, shown
 
@@ -82,7 +82,8 @@ class CompiledSegment:
 
     `ends_on` says which events end membership.
 
-    `governed`: more than its rule decides (stability, group, holdout). `wakes` is the mask of segments that ask for membership of this one.
+    `governed`: more than its rule decides (stability, group, holdout). `divided`: its rule has other thresholds for those who are in.
+    `wakes` is the mask of segments that ask for membership of this one.
     """
 
     __slots__ = (
@@ -90,6 +91,7 @@ class CompiledSegment:
         "after",
         "bit",
         "condition",
+        "divided",
         "ends_on",
         "governed",
         "held_out",
@@ -114,13 +116,21 @@ class CompiledSegment:
         self.sequences = sequences if self.latched else ()
         self.stability = definition.stability
         self.governed = is_governed(definition)
+        self.divided = is_divided(definition.when)
         self.held_out = round(definition.holdout * 2**64)
         self._salt = f"{definition.group.name if definition.group else definition.name}\0"
         self.wakes = 0
 
     def holds_out(self, customer: str) -> bool:
         """Whether the customer is one of the share that never enters: always the same ones, for all segments of a group."""
-        return self.held_out > 0 and xxhash.xxh3_64_intdigest((self._salt + customer).encode()) < self.held_out
+        if not self.held_out:
+            return False
+        return xxhash.xxh3_64_intdigest((self._salt + customer).encode("utf-8", "surrogatepass")) < self.held_out
+
+
+def is_divided(condition: Condition) -> bool:
+    """Whether what it says depends on whether the customer is in."""
+    return isinstance(condition, Hysteresis) or any(map(is_divided, parts(condition)))
 
 
 class CompiledGroup:
@@ -299,7 +309,7 @@ class Compiler:
         for segment in compiled:
             if slot.key in segment.condition.slots:
                 helps = slot.key in segment.condition.rising and not isinstance(slot, slots.Cancel)
-                if helps and not segment.latched:
+                if helps and not segment.latched and not segment.governed:
                     needs[segment.name, 1 << segment.bit] = segment.condition.rising[slot.key]
                 else:
                     mask |= 1 << segment.bit

@@ -31,6 +31,10 @@ Scores = Mapping[str, float | str]
 _NO_SCORES: Scores = MappingProxyType({})
 
 
+_PLAIN, _GOVERNED = 2, 7
+"""So long are the membership entries of segments without anything further, and of governed ones."""
+
+
 class Timer(msgspec.Struct, gc=False):
     """A moment that has come without an event: `due` in epoch milliseconds."""
 
@@ -217,6 +221,26 @@ def _count(
     return profile, decision
 
 
+def take_over(profile: Profile, rule_set: Rules, customer: str, clock: int, were: Mapping[str, bool]) -> Decision:
+    """Bring a profile under a rule set, some of its memberships having been replaced by what another history says of them.
+
+    `were` has those segments, and whether the customer was in them before: what differs is announced, cause `rule change`. Then
+    everything is looked at.
+    """
+    decision = Decision("timer")
+    run = _Run(profile, rule_set, decision, customer)
+    run.cause = "rule change"
+    for unit in rule_set.plan.units:
+        members = unit.members if isinstance(unit, CompiledGroup) else (unit,)
+        changed = [one for one in members if one.name in were and run.is_in(one) is not were[one.name]]
+        for one in sorted(changed, key=run.is_in):  # who is left comes before who is entered
+            kind: Literal["entered", "exited"] = "entered" if run.is_in(one) else "exited"
+            run.emit(one.name, one.version, kind, clock, run.cause, one.condition.evidence(profile, clock))
+    run.settle(clock)
+    decision.next_timer = _next_timer(profile, rule_set.plan.limits)
+    return decision
+
+
 def _due_mask(profile: Profile, plan: Plan, clock: int) -> int:
     """The segments that are to be looked at by now."""
     mask = 0
@@ -273,21 +297,22 @@ def _write_traits(profile: Profile, plan: Plan, event: Event) -> int:
     return mask
 
 
-def _fit(one: CompiledSegment, entry: list[int]) -> None:
-    """Give an entry that an older rule set has left the form that the segment has now."""
+def _fit(one: CompiledSegment, entry: list[int]) -> bool:
+    """Give an entry that an older rule set has left the form that the segment has now. False if nothing keeps the customer in any more."""
+    wanted, left = entry[5:7] if len(entry) == _GOVERNED else (entry[0], 0)
+    if not one.latched:
+        entry[2:] = (0, 0, 0, wanted, left) if one.governed else ()
+        return True
+    rise, held, pulse = entry[2:5] if len(entry) > _PLAIN else (0, 0, 0)
+    if wanted and not rise:  # the segment had no exit
+        rise, held = wanted, 1
     if one.governed:
-        while len(entry) < 5:
-            entry.append(0)
-        if len(entry) < 7:
-            entry += (entry[0], 0)
-        if not one.latched:
-            entry[2:5] = (0, 0, 0)
-    elif one.latched:
-        del entry[5:]
-        if len(entry) < 5:
-            entry += (entry[0], int(entry[0] > 0), 0)
-    else:
-        del entry[2:]
+        entry[2:] = (rise, held, pulse, wanted, left)
+        return True
+    if wanted and not entry[0]:
+        held = 0  # what kept the customer out is gone: the rule decides anew
+    entry[2:] = (rise, held, pulse)
+    return bool(wanted) or not entry[0]
 
 
 def _write_scores(profile: Profile, plan: Plan, scores: Scores, clock: int) -> int:
@@ -370,14 +395,28 @@ class _Run:
         for name in sorted(set(profile.segments) - known):
             if profile.segments.pop(name)[0]:
                 self.emit(name, self.rule_set.version, "exited", clock, self.cause, [])
+        if profile.waiting and profile.waiting[0] != self.rule_set.code:
+            profile.waiting = []
+        self.settle(clock)
+
+    def settle(self, clock: int) -> None:
+        """Let go of what is not counted any more, and look at every segment under the present rules."""
+        profile = self.profile
         for key in set(profile.slots) - set(self.plan.slots):
             del profile.slots[key]
         for one in self.plan.segments:
-            if one.name in profile.segments:
-                _fit(one, profile.segments[one.name])
+            entry = profile.segments.get(one.name)
+            if entry is not None and not _fit(one, entry):
+                entry[0] = 0
+                self.transition(one, "exited", clock)
         profile.rules = self.rule_set.code
         self.evaluate(self.plan.units, clock, 0, clock)
         self.refresh_due()
+
+    def is_in(self, one: CompiledSegment) -> bool:
+        """Whether the customer is in a segment."""
+        entry = self.profile.segments.get(one.name)
+        return entry is not None and entry[0] > 0
 
     def evaluate(self, units: Iterable[Unit], clock: int, exits: int, time: int) -> None:
         """Look at these segments at `clock`; `exits` is the mask of those that an event at `time` ends."""
@@ -433,7 +472,18 @@ class _Run:
         flip = self.latch(one, entry, 0, truth, flip, clock, exit_now, time)
         if bool(entry[0]) is not bool(since):
             self.transition(one, "entered" if entry[0] else "exited", clock)
+            if one.divided and since:
+                flip = min(flip, self.judge_as_outsider(one, entry, clock))
         self.set_deadline(one.name, entry, flip)
+
+    def judge_as_outsider(self, one: CompiledSegment, entry: list[int], clock: int) -> int:
+        """Look at a rule with two thresholds once more after an exit, as it says something else now; when to look again."""
+        truth, flip = one.condition.evaluate(self.profile, clock)
+        if one.latched:
+            entry[3] = int(truth)
+        elif not truth:
+            entry[5] = 0
+        return flip
 
     def latch(
         self,
@@ -506,6 +556,8 @@ class _Run:
             entry[0] = 0
             entry[6] = clock if one.stability.cooldown else 0
             self.transition(one, "exited", clock)
+            if one.divided:
+                deadline = min(deadline, self.judge_as_outsider(one, entry, clock))
         self.set_deadline(one.name, entry, deadline)
 
     def evaluate_group(self, group: CompiledGroup, clock: int, exits: int, time: int) -> None:

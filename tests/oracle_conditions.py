@@ -18,7 +18,9 @@ from rules.definition import (
     Condition,
     EventRef,
     Happened,
+    Hysteresis,
     Not,
+    Points,
     Segment,
     Since,
     Trait,
@@ -45,13 +47,15 @@ class Judge:
     """What the oracle knows of a further kind of condition; the modules `tests/oracle_*.py` add theirs to `JUDGES`.
 
     `holds(condition, history, clock)`; `refs(condition)`: the events that it counts; `reach(condition, event)`: see `reach_of`;
-    `moments(condition, history, clock)`: every moment, past and up to the next one after the clock at least, at which it may change alone.
+    `moments(condition, history, clock)`: every moment, past and up to the next one after the clock at least, at which it may change alone;
+    `completions(condition, history, clock)`: those up to the clock, each of which is a rise.
     """
 
     holds: Callable[[Any, History, int], bool]
     refs: Callable[[Any], list[EventRef]] = lambda condition: []
     reach: Callable[[Any, RawEvent | None], int | None] = lambda condition, event: None
     moments: Callable[[Any, History, int], Iterable[int]] = lambda condition, history, clock: ()
+    completions: Callable[[Any, History, int], Iterable[int]] = lambda condition, history, clock: ()
 
 
 JUDGES: dict[type, Judge] = {}
@@ -96,15 +100,37 @@ def leaves(condition: Condition) -> Iterator[Condition]:
                 yield from leaves(part)
         case Not():
             yield from leaves(condition.of)
+        case Points():
+            for part, _ in condition.of:
+                yield from leaves(part)
+        case Hysteresis():
+            yield from leaves(condition.enter)
+            yield from leaves(condition.leave)
         case _:
             yield condition
 
 
+@dataclass(frozen=True)
+class Output:
+    """What a model said, and the customer's clock when it was heard."""
+
+    model: str
+    score: float | str
+    clock: int
+
+
 @dataclass
 class History:
-    """Everything that was counted of one customer."""
+    """Everything that was counted of one customer, and what models said of them, in the order in which it came.
+
+    `inside` is how they stand at the moment that is judged: the segments that they are in, with since when; `judged` is the segment
+    whose rule is looked at.
+    """
 
     seen: list[Seen] = field(default_factory=list)
+    outputs: list[Output] = field(default_factory=list)
+    inside: dict[str, int] = field(default_factory=dict)
+    judged: str = ""
 
     def of(self, ref: EventRef, reach: int | None) -> list[Seen]:
         """The events meant, by event time, equal times by arrival; without those that came too late for this reach."""
@@ -157,6 +183,11 @@ def holds(condition: Condition, history: History, clock: int) -> bool:
             return sum(holds(part, history, clock) for part in condition.of) >= condition.n
         case Not():
             return not holds(condition.of, history, clock)
+        case Points():
+            points = [Fraction(str(points)) for part, points in condition.of if holds(part, history, clock)]
+            return number_passes(sum(points, Fraction(0)), condition.tests)
+        case Hysteresis():
+            return holds(condition.leave if history.judged in history.inside else condition.enter, history, clock)
         case Trait():
             known = history.traits()
             return all(passes(values_at(known, test.path), test) for test in condition.tests)
@@ -215,7 +246,8 @@ def newest_completion(condition: Condition, history: History, clock: int) -> int
             return max((newest_completion(part, history, clock) for part in condition.of), default=0)
         case Silence():
             return max(completions(condition, history, clock), default=0)
-    return 0
+    judge = JUDGES.get(type(condition))
+    return max(judge.completions(condition, history, clock), default=0) if judge else 0
 
 
 def durations(segment: Segment) -> set[int]:

@@ -6,7 +6,8 @@ or less: boundaries meet, values repeat and equal times are common, which is whe
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hypothesis import strategies as st
@@ -31,6 +32,9 @@ from rules.definition import (
     Test,
     Trait,
 )
+from tests.properties.strategies_govern import divided, model_outputs, models_of, of_models, points
+
+Scores = Mapping[str, float | str]
 
 START = 1_700_000_000_000
 STEP = 10
@@ -177,6 +181,7 @@ leaf_conditions: st.SearchStrategy[Condition] = st.one_of(
     aggregates(refs()),
     traits(),
     sequences(refs()),
+    of_models,
 )
 
 
@@ -214,6 +219,9 @@ KINDS: dict[str, st.SearchStrategy[Condition]] = {
         lambda silence: Sequence(EventRef("A"), silence, (EventRef("B"),)), st.sampled_from((10, 20))
     ),
     "mixed": _nested(st.one_of(_simple, _nested(_simple))),
+    "score or cluster": of_models,
+    "points": points(st.one_of(_simple, of_models)),
+    "two thresholds": divided(st.one_of(_simple, of_models)),
 }
 """One kind of condition alone, over few events: what a mixture of all meets too seldom."""
 
@@ -333,13 +341,14 @@ class Handing:
 
     `watermark` is what the watermark has become by then. `timers`: those due by then are delivered each at its own moment,
     only once at the watermark, or not at all, the event itself being the first to notice. `idle` adds a wake-up for which
-    nothing is due. `stored`: the profile is written and read back after the event.
+    nothing is due, and which brings what models say (`told`). `stored`: the profile is written and read back after the event.
     """
 
     watermark: int = 0
     timers: str = "each"
     idle: bool = False
     stored: bool = False
+    told: Scores = field(default_factory=dict)
 
 
 Delivery = list[Handing]
@@ -376,11 +385,17 @@ def deliveries(draw: st.DrawFn, history: list[Event], perfect: bool) -> Delivery
 
 @dataclass(frozen=True)
 class Story:
-    """A rule set, a history, and one or more ways in which it is delivered."""
+    """A rule set, a history with what models say on the occasion of each event, and one or more ways in which it is delivered."""
 
     segments: list[Segment]
     history: list[Event]
     deliveries: list[Delivery]
+    scores: list[Scores] = field(default_factory=list)
+
+    def steps(self, way: int = 0) -> Iterator[tuple[Event, Handing, Scores]]:
+        """Each event, how it is handed over, and what models say of it."""
+        for number, (event, handing) in enumerate(zip(self.history, self.deliveries[way], strict=True)):
+            yield event, handing, self.scores[number] if self.scores else {}
 
 
 @st.composite
@@ -393,4 +408,11 @@ def stories(
 ) -> Story:
     rules = draw(segments if segments is not None else segment_lists())
     history = draw(events if events is not None else histories())
-    return Story(rules, history, [draw(deliveries(history, perfect)) for _ in range(ways)])
+    ways_there = [draw(deliveries(history, perfect)) for _ in range(ways)]
+    if not any(models_of(segment.when) for segment in rules):
+        return Story(rules, history, ways_there)
+    if not perfect:
+        ways_there = [
+            [replace(one, told=draw(model_outputs)) if one.idle else one for one in way] for way in ways_there
+        ]
+    return Story(rules, history, ways_there, [draw(model_outputs) for _ in history])

@@ -16,7 +16,7 @@ from profiles import Event, encode_profile
 from rules.definition import EventRef, Happened, Operator, Segment, Test
 from tests.oracle import Change, Oracle, holds
 from tests.properties import strategies as some
-from tests.properties.delivery import HORIZON, Customer, changes, check, rules
+from tests.properties.delivery import HORIZON, Customer, changes, check, explained, rules
 
 OUTCOMES = {"applied", "duplicate", "late", "quarantined"}
 
@@ -24,17 +24,21 @@ OUTCOMES = {"applied", "duplicate", "late", "quarantined"}
 def agree(story: some.Story) -> None:
     """At every event and every timer: the same outcome, the same transitions, the same memberships."""
     oracle, customer = Oracle(story.segments), Customer(rules(story.segments))
-    (delivery,) = story.deliveries
-    for event, handing in zip(story.history, delivery, strict=True):
+    for event, handing, scores in story.steps():
         known = len(customer.transitions)
-        outcome, expected = oracle.arrive(event, handing.watermark)
-        assert customer.hand(event, handing).outcome == outcome
+        expected = oracle.advance(handing.watermark) + oracle.hear(handing.told)
+        outcome, brought = oracle.arrive(event, handing.watermark, scores)
+        expected += brought
+        assert customer.hand(event, handing, scores).outcome == outcome
         customer.wake(handing.watermark, "each")  # an event that is turned away leaves what is due to the timer
         assert changes(customer.transitions[known:]) == expected
+        assert explained(customer.transitions[known:], expected)
         assert customer.members == oracle.members
     known = len(customer.transitions)
     customer.wake(oracle.clock + HORIZON, "each")
-    assert changes(customer.transitions[known:]) == oracle.advance(oracle.clock + HORIZON)
+    expected = oracle.advance(oracle.clock + HORIZON)
+    assert changes(customer.transitions[known:]) == expected
+    assert explained(customer.transitions[known:], expected)
     check(customer.transitions)
 
 
@@ -64,8 +68,8 @@ def test_repeats_are_known_for_as_long_as_the_oracle_knows_them(count: int, othe
 def test_delivery_makes_no_difference(story: some.Story) -> None:
     """Split anywhere, stored and read back anywhere, timers early, late or never: the same transitions to the letter."""
     one, other = (Customer(rules(story.segments)) for _ in story.deliveries)
-    for customer, delivery in zip((one, other), story.deliveries, strict=True):
-        customer.deliver(story.history, delivery)
+    for way, customer in enumerate((one, other)):
+        customer.deliver(story, way)
         customer.wake(max(event.event_time for event in story.history) + HORIZON, "each")
     assert one.transitions == other.transitions
     assert one.outcomes == other.outcomes
@@ -81,12 +85,11 @@ def test_delivery_makes_no_difference(story: some.Story) -> None:
 def test_publishing_the_rules_that_are_in_force_changes_nothing(story: some.Story, after: int, pause: int) -> None:
     """A new version that says the same: no transition more or less, nor at another moment, whoever notices it first."""
     quiet, told = Customer(rules(story.segments)), Customer(rules(story.segments))
-    (delivery,) = story.deliveries
-    for at, (event, handing) in enumerate(zip(story.history, delivery, strict=True)):
+    for at, (event, handing, scores) in enumerate(story.steps()):
         if at == after:
             told.rules = rules(story.segments, version=2)
-        quiet.hand(event, handing)
-        told.hand(event, handing)
+        quiet.hand(event, handing, scores)
+        told.hand(event, handing, scores)
     paused = max(event.event_time for event in story.history) + pause
     for customer in (quiet, told):
         customer.wake(paused, "each")
@@ -102,13 +105,12 @@ def test_other_rules_take_over_in_order(story: some.Story, later: list[Segment],
     """Segments that are gone are left, the others keep alternating, and time never goes back."""
     kept = [replace(segment, name=f"kept-{segment.name}") for segment in story.segments]
     customer = Customer(rules([*story.segments, *kept]))
-    (delivery,) = story.deliveries
-    for at, (event, handing) in enumerate(zip(story.history, delivery, strict=True)):
+    for at, (event, handing, scores) in enumerate(story.steps()):
         if at == after:
             customer.rules = rules(
                 [replace(segment, name=f"new-{segment.name}") for segment in later] + kept, version=2
             )
-        decision = customer.hand(event, handing)
+        decision = customer.hand(event, handing, scores)
         if at >= after and decision.outcome == "applied":
             assert not customer.members & {segment.name for segment in story.segments}
     customer.wake(some.START + 2 * HORIZON, "each")
@@ -169,11 +171,10 @@ def test_order_of_arrival_makes_no_difference_in_the_end(case: tuple[list[Segmen
 @given(some.stories())
 def test_every_event_is_accounted_for_and_only_an_applied_one_leaves_a_trace(story: some.Story) -> None:
     customer = Customer(rules(story.segments))
-    (delivery,) = story.deliveries
-    for event, handing in zip(story.history, delivery, strict=True):
+    for event, handing, scores in story.steps():
         customer.wake(handing.watermark, "each")
         before = customer.profile and encode_profile(customer.profile)
-        decision = customer.apply(event, handing.watermark)
+        decision = customer.apply(event, handing.watermark, scores)
         if decision.outcome != "applied":
             assert not decision.transitions
             assert (customer.profile and encode_profile(customer.profile)) == before
@@ -191,12 +192,12 @@ EXPIRY = 60
 def test_a_customer_expires_as_the_oracle_says(story: some.Story) -> None:
     """Silence for the time that profiles are kept ends every membership; who comes back starts anew."""
     oracle, customer = Oracle(story.segments, expiry=EXPIRY), Customer(rules(story.segments, expiry=EXPIRY))
-    (delivery,) = story.deliveries
     expected: list[Change] = []
-    for event, handing in zip(story.history, delivery, strict=True):
-        outcome, brought = oracle.arrive(event, handing.watermark)
+    for event, handing, scores in story.steps():
+        expected += oracle.advance(handing.watermark) + oracle.hear(handing.told)
+        outcome, brought = oracle.arrive(event, handing.watermark, scores)
         expected += brought
-        assert customer.hand(event, handing).outcome == outcome
+        assert customer.hand(event, handing, scores).outcome == outcome
         customer.wake(handing.watermark, "each")
         assert changes(customer.transitions) == expected
     expected += oracle.advance(oracle.clock + HORIZON)
@@ -220,7 +221,7 @@ seen = hashlib.sha256()
 @given(some.stories(perfect=True))
 def play(story):
     customer = Customer(rules(story.segments))
-    customer.deliver(story.history, story.deliveries[0])
+    customer.deliver(story)
     seen.update(encode_profile(customer.profile) if customer.profile else b"-")
     customer.wake(some.START + HORIZON, "each")
     seen.update(msgspec.json.encode(customer.transitions))
