@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from profiles.values import MICROS, each_reader, reader
+from rules.calendar import shown_during
 from rules.compiled import moment
 from rules.definition import ANY_EVENT, EventRef, Operand, Operator, Test
 from rules.duration import format_duration
@@ -190,6 +191,7 @@ def compare_exactly(test: Test) -> Callable[[int, int], bool]:
 def reads(ref: EventRef) -> str:
     """An event reference as evidence names it."""
     name = "any event" if ref.event == ANY_EVENT else ref.event
-    if not ref.where:
-        return name
-    return f"{name} ({', '.join(f'{test.path} {test.operator.value} {shown(test)}' for test in ref.where)})"
+    told = [f"{test.path} {test.operator.value} {shown(test)}" for test in ref.where]
+    if ref.during is not None:
+        told += [f"{what} {', '.join(among)}" for what, among in shown_during(ref.during).items()]
+    return f"{name} ({', '.join(told)})" if told else name

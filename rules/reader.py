@@ -13,7 +13,8 @@ from typing import Final
 
 from profiles.document import Mapping, Node, Scalar, Sequence, nearest
 from rules import definition
-from rules.definition import EventRef, Operand, Operator, Test
+from rules.calendar_reader import read_during
+from rules.definition import During, EventRef, Operand, Operator, Test
 from rules.duration import format_duration, parse_duration
 from rules.errors import SHOWN_ERRORS, RuleError, RuleWarning
 from rules.moments import moment_of
@@ -187,7 +188,7 @@ class Reader:
             if name is None:
                 self.wrong(node, f"{what} names no event", "write `event: <name>`")
                 return EventRef("")
-            return EventRef(self.event_name(name, "`event`"), self.where(node))
+            return EventRef(self.event_name(name, "`event`"), self.where(node), self.during(node))
         if isinstance(node, Sequence):
             self.wrong(node, f"{what} must be the name of an event or a mapping with `event` and `where`, not a list")
             return EventRef("")
@@ -216,6 +217,11 @@ class Reader:
         if len(compared) > MOST_TESTS:
             self.wrong(tests, f"`where` has {len(compared)} tests, more than {MOST_TESTS}")
         return tuple(compared)
+
+    def during(self, node: Mapping) -> During | None:
+        """What stands under `during`, None without it."""
+        found = node.get("during")
+        return None if found is None else read_during(self, found)
 
     def path(self, node: Node, what: str) -> str:
         """The path to a value of an event: `properties.price`, `properties.products[].product_id`, `context.locale`."""

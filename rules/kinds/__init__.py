@@ -5,18 +5,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from rules.compiled import Compiled
-from rules.definition import During, Leaf
-from rules.kinds import journey, members, scores
+from rules.definition import Leaf
+from rules.kinds import calendar, context, journey, members, scores, sessions
+from rules.kinds.calendar import event_during
 from rules.kinds.journey import journey_slot
 from rules.kinds.kind import Kind
-from rules.predicates import Predicate
 
 __all__ = ["KINDS", "compile_kind", "event_during", "journey_slot"]
 
 if TYPE_CHECKING:
     from rules.plan import Compiler
 
-KINDS: Final[dict[str, Kind]] = {one.key: one for one in (*journey.KINDS, *scores.KINDS, *members.KINDS)}
+KINDS: Final[dict[str, Kind]] = {
+    one.key: one
+    for one in (
+        *journey.KINDS,
+        *calendar.KINDS,
+        *context.KINDS,
+        *sessions.KINDS,
+        *scores.KINDS,
+        *members.KINDS,
+    )
+}
 
 _COMPILE: Final = {definition: kind.compile for kind in KINDS.values() for definition in kind.definitions}
 
@@ -24,8 +34,3 @@ _COMPILE: Final = {definition: kind.compile for kind in KINDS.values() for defin
 def compile_kind(compiler: Compiler, condition: Leaf) -> Compiled:
     """The condition as it runs."""
     return _COMPILE[type(condition)](compiler, condition)
-
-
-def event_during(during: During, zone: str) -> Predicate:
-    """A function from an event to whether it happened then, on the clock of where it happened."""
-    raise NotImplementedError

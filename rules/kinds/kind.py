@@ -20,6 +20,8 @@ Shape = Literal[
     "count",
     "boolean",
     "duration",
+    "durations",
+    "during",
     "event",
     "integer",
     "mapping",

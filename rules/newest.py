@@ -1,0 +1,63 @@
+"""The slot that keeps what the newest event says at one path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from profiles.values import reader
+from rules.slots import Slot, State
+
+LONGEST_KEPT: Final = 256
+"""Characters of a text that are kept."""
+
+_LARGEST: Final = 2**63
+
+
+def plain(value: Any) -> Any:
+    """The value as it is kept: text up to a length, numbers within 64 bits; None for lists, objects and nothing.
+
+    >>> plain("mobile"), plain(2.5), plain([1]), plain(2**64)
+    ('mobile', 2.5, None, 1.8446744073709552e+19)
+    """
+    kind = type(value)
+    if kind is str:
+        return value[:LONGEST_KEPT]
+    if kind is int and not -_LARGEST <= value < _LARGEST:
+        return float(max(-1e308, min(value, 1e308)))
+    return value if kind in (int, float, bool) else None
+
+
+class Newest(Slot):
+    """The newest value at a path: `[event time, value]`. Of equal times the one that came last.
+
+    An event says something if `kept` makes a value of what stands at the path. `every`: that an event is newer matters even if it
+    says the same as the one before.
+    """
+
+    __slots__ = ("every", "kept", "read")
+
+    def __init__(
+        self, key: int, retention: int, path: str, kept: Callable[[Any], Any] = plain, every: bool = True
+    ) -> None:
+        super().__init__(key, retention)
+        self.read = reader(path)
+        self.kept = kept
+        self.every = every
+
+    def add(self, slots: State, time: int, event: Any, clock: int) -> int:
+        value = self.kept(self.read(event))
+        if value is None:
+            return 0
+        state = slots.get(self.key)
+        if state is None:
+            slots[self.key] = [time, value]
+            return 1
+        if time < state[0]:
+            return 0
+        same = type(state[1]) is type(value) and state[1] == value
+        state[:] = time, value
+        return int(self.every or not same)
+
+    def newest(self, state: list[Any]) -> int | None:
+        return int(state[0])
