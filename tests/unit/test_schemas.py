@@ -61,7 +61,7 @@ def test_each_schema_is_one(name: str) -> None:
 
 
 def test_each_topic_that_is_written_has_one() -> None:
-    assert set(SCHEMAS) == {*TOPICS.values(), "events"}
+    assert set(SCHEMAS) == {*TOPICS.values(), "events", "explanations"}
 
 
 def objects(schema: Any) -> Iterator[dict[str, Any]]:
