@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -172,8 +172,8 @@ def _policy(answer: Any) -> str | None:
 
 def newest_rules(settings: Settings) -> RuleSet | None:
     """The newest valid rule set on the rules topic; None if there is none. Raises KafkaError where no broker answers."""
-    records = read_topic(settings, settings.topics.rules)
-    return newest_valid(record.value for record in records if record.value is not None)[0]
+    values = [record.value for record in read_topic(settings, settings.topics.rules)]
+    return newest_valid(value for value in values if value is not None)[0]
 
 
 @dataclass(frozen=True)
@@ -187,10 +187,15 @@ class Record:
     value: bytes | None
 
 
-def read_topic(settings: Settings, topic: str, *, within: float = READ_SECONDS) -> list[Record]:
+def read_topic(settings: Settings, topic: str) -> list[Record]:
+    """Every record of `records`, for topics that fit into memory."""
+    return list(records(settings, topic))
+
+
+def records(settings: Settings, topic: str, *, within: float = READ_SECONDS) -> Iterator[Record]:
     """Every committed record that the topic holds now, oldest first in each partition; none if there is no such topic.
 
-    For topics that fit into memory. Raises `KafkaError` where no broker answers, or reading takes longer than `within` seconds.
+    Raises `KafkaError` where no broker answers, or reading takes longer than `within` seconds.
     """
     consumer = KafkaConsumer(
         **client_options(settings),
@@ -203,18 +208,17 @@ def read_topic(settings: Settings, topic: str, *, within: float = READ_SECONDS) 
     try:
         partitions = [TopicPartition(topic, one) for one in sorted(consumer.partitions_for_topic(topic) or ())]
         if not partitions:
-            return []
+            return
         consumer.assign(partitions)
         consumer.seek_to_beginning(*partitions)
         ends = consumer.end_offsets(partitions)
-        records: list[Record] = []
         deadline = time.monotonic() + within
         while any(consumer.position(one) < ends[one] for one in partitions):
             if time.monotonic() > deadline:
                 raise SlowTopicError(f"reading topic {topic} takes longer than {within:.0f} s")
             for found in consumer.poll(timeout_ms=500).values():
-                records += [Record(one.partition, one.offset, one.timestamp, one.key, one.value) for one in found]
-        return records
+                for one in found:
+                    yield Record(one.partition, one.offset, one.timestamp, one.key, one.value)
     finally:
         consumer.close()
 
@@ -230,4 +234,5 @@ __all__ = [
     "java_properties",
     "newest_rules",
     "read_topic",
+    "records",
 ]

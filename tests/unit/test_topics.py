@@ -256,7 +256,7 @@ def test_a_topic_that_does_not_come_to_its_end_is_given_up(monkeypatch: pytest.M
     log = Log(10, 0)
     monkeypatch.setattr(module, "KafkaConsumer", lambda **_: log)
     with pytest.raises(SlowTopicError, match="reading topic rules takes longer"):
-        read_topic(settings(), "rules", within=0.01)
+        list(module.records(settings(), "rules", within=0.01))
     assert log.closed
 
 
