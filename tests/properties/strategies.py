@@ -33,6 +33,7 @@ from rules.definition import (
     Trait,
 )
 from tests.properties.strategies_govern import divided, model_outputs, models_of, of_models, points
+from tests.properties.strategies_journey import journey_kinds, journeys
 
 Scores = Mapping[str, float | str]
 
@@ -181,6 +182,7 @@ leaf_conditions: st.SearchStrategy[Condition] = st.one_of(
     aggregates(refs()),
     traits(),
     sequences(refs()),
+    journeys(refs()),
     of_models,
 )
 
@@ -197,7 +199,7 @@ def _nested(inner: st.SearchStrategy[Condition]) -> st.SearchStrategy[Condition]
 
 conditions: st.SearchStrategy[Condition] = st.recursive(leaf_conditions, _nested, max_leaves=5)
 
-_simple: st.SearchStrategy[Condition] = st.one_of(
+simple: st.SearchStrategy[Condition] = st.one_of(
     happened(plain_refs, ("plain", "counted")), traits(), st.builds(Absent, plain_refs, windows), sequences(plain_refs)
 )
 
@@ -218,10 +220,11 @@ KINDS: dict[str, st.SearchStrategy[Condition]] = {
     "unanswered": st.builds(
         lambda silence: Sequence(EventRef("A"), silence, (EventRef("B"),)), st.sampled_from((10, 20))
     ),
-    "mixed": _nested(st.one_of(_simple, _nested(_simple))),
+    "mixed": _nested(st.one_of(simple, _nested(simple))),
+    **journey_kinds(plain_refs),
     "score or cluster": of_models,
-    "points": points(st.one_of(_simple, of_models)),
-    "two thresholds": divided(st.one_of(_simple, of_models)),
+    "points": points(st.one_of(simple, of_models)),
+    "two thresholds": divided(st.one_of(simple, of_models)),
 }
 """One kind of condition alone, over few events: what a mixture of all meets too seldom."""
 
@@ -374,7 +377,8 @@ def deliveries(draw: st.DrawFn, history: list[Event], perfect: bool) -> Delivery
     for at, one in enumerate(drawn):
         wanted = one.watermark
         if perfect:
-            before = {event.id for event in history[:at]}  # a repeat may come at any time
+            # A repeat may come at any time, unless what it repeats is turned away.
+            before = {event.id for event in history[:at] if event.event_time <= event.received_at + 300_000}
             to_come = [event.event_time for event in history[at:] if event.id not in before]
             ahead = min(to_come, default=START) - 1
             wanted = ahead if eager and wanted else min(wanted, ahead)
