@@ -35,6 +35,7 @@ STEP_KEYS: Final[dict[str, tuple[Key, ...]]] = {
     "event": (
         Key("event", "event", "what happens", required=True),
         Key("where", "where", "what must hold of the event"),
+        Key("during", "during", "when it must have happened"),
         _WITHIN,
         _PER,
     ),
@@ -106,7 +107,7 @@ def _read_step(reader: ConditionReader, entry: Node) -> Step | Silence:
         return Silence(reader.references(node["not"], "`not`"), lasting, per)
     if kind == "any":
         return Step(reader.references(node["any"], "`any`"), reader.within(node), per)
-    ref = EventRef(reader.event_name(node["event"], "`event`"), reader.where(node))
+    ref = EventRef(reader.event_name(node["event"], "`event`"), reader.where(node), reader.during(node))
     return Step((ref,), reader.within(node), per)
 
 

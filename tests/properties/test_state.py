@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from profiles import NEVER, Event, encode_profile
 from rules.definition import Aggregate, EventRef, Operator, Segment, Test
+from rules.journeys import EVENTS, VALUES, Trail
 from rules.plan import Plan
 from rules.rule_set import load_directory
 from rules.slots import (
@@ -68,6 +69,12 @@ def _(slot: Anchors) -> int:
 def _(slot: Contributions) -> int:
     # Windows below a hundred milliseconds times two have panes of one millisecond, and so up to twice as many.
     return 4 * LIST + 3 * NUMBER * (CONTRIBUTIONS + 2 * PANES)
+
+
+@most.register
+def _(slot: Trail) -> int:
+    values = VALUES * (TEXT + NUMBER) if slot.bound else 0
+    return 5 * LIST + 2 * NUMBER + EVENTS * (2 * NUMBER + LIST) + values + EVENTS * NUMBER
 
 
 def bound(plan: Plan) -> int:
