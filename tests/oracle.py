@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 import xxhash
 
 import tests.oracle_govern  # noqa: F401  (its kinds are known wherever the oracle is)
-from rules.definition import Member, Segment, Stability, Trait
+import tests.oracle_time  # noqa: F401
+from rules.definition import During, Member, Segment, Stability, Trait
 from tests.oracle_conditions import (
     JUDGES,
     History,
@@ -29,6 +30,7 @@ from tests.oracle_conditions import (
     newest_completion,
     reach_of,
     refs_of,
+    trait_moments,
     values_by_event,
     within,
 )
@@ -266,6 +268,7 @@ class Oracle:
         conditions = list(leaves(segment.when))
         refs = [ref for one in conditions for ref in refs_of(one)] + list(segment.exit.on if segment.exit else ())
         asked = {test.path for one in conditions if isinstance(one, Trait) for test in one.tests}
+        asked |= {"timezone" for one in conditions if isinstance(one, During)}  # it says where the customer is
         heard = {getattr(one, "model", None) for one in conditions}
         written = asked & set(event.traits or {})
         # What asks for more than events, traits and scores may be concerned by any event.
@@ -282,11 +285,13 @@ class Oracle:
             for duration in durations(segment)
             for one in self.history.seen
         }
-        self._look_around()
+        self.look_around()
         for segment in self.segments:
             for condition in leaves(segment.when):
                 if judge := JUDGES.get(type(condition)):
                     found.update(judge.moments(condition, self.history, self.clock))
+                if isinstance(condition, Trait):
+                    found.update(trait_moments(condition, self.history))
             standing, asked = self.standings[segment.name], segment.stability
             after = None if segment.exit is None else segment.exit.after
             for start, lasts in (
@@ -363,11 +368,12 @@ class Oracle:
             standing.wanted = None
 
     def _holds(self, segment: Segment) -> bool:
-        self._look_around()
-        self.history.judged = segment.name
+        self.look_around(segment.name)
         return holds(segment.when, self.history, self.clock)
 
-    def _look_around(self) -> None:
+    def look_around(self, judged: str = "") -> None:
+        """Let conditions see the memberships as they are now, and whose rule is judged."""
+        self.history.judged = judged
         self.history.inside = {
             name: standing.since for name, standing in self.standings.items() if standing.since is not None
         }

@@ -113,6 +113,7 @@ def test_a_change_of_what_governs_takes_over_as_the_oracle_says(data: st.DataObj
             customer.apply(Timer(handing.watermark), handing.watermark)
             customer.store()
             expected += oracle.follow(versions[version])
+        expected += oracle.hear(handing.told)
         outcome, brought = oracle.arrive(event, handing.watermark, scores)
         assert customer.hand(event, handing, scores).outcome == outcome
         customer.wake(handing.watermark, "each")
