@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 import xxhash
 
 import tests.oracle_govern  # noqa: F401  (its kinds are known wherever the oracle is)
-import tests.oracle_time  # noqa: F401
 from rules.definition import During, Member, Segment, Stability, Trait
 from tests.oracle_conditions import (
     JUDGES,

@@ -20,12 +20,14 @@ from rules.definition import (
     Happened,
     Hysteresis,
     Not,
+    Operator,
     Points,
     Segment,
     Since,
     Trait,
 )
 from rules.definition import Sequence as Silence
+from tests.oracle_clock import happened_during, moment_named
 from tests.oracle_values import RawEvent, exact, number_passes, passes, text_of, values_at, values_of
 
 
@@ -62,7 +64,9 @@ JUDGES: dict[type, Judge] = {}
 
 
 def meant(event: RawEvent, ref: EventRef) -> bool:
-    return ref.event in (ANY_EVENT, event.name) and all(passes(values_of(event, test.path), test) for test in ref.where)
+    if ref.event not in (ANY_EVENT, event.name) or (ref.during and not happened_during(event, ref.during)):
+        return False
+    return all(passes(values_of(event, test.path), test, event.event_time) for test in ref.where)
 
 
 def reach_of(condition: Condition, event: RawEvent | None = None) -> int | None:
@@ -190,7 +194,7 @@ def holds(condition: Condition, history: History, clock: int) -> bool:
             return holds(condition.leave if history.judged in history.inside else condition.enter, history, clock)
         case Trait():
             known = history.traits()
-            return all(passes(values_at(known, test.path), test) for test in condition.tests)
+            return all(passes(values_at(known, test.path), test, clock) for test in condition.tests)
         case Silence():
             return bool(completions(condition, history, clock))
         case Absent():
@@ -264,4 +268,16 @@ def durations(segment: Segment) -> set[int]:
                     bounds = test.operand if isinstance(test.operand, tuple) else (test.operand,)
                     for bound in bounds:  # `gte 5` turns true at 5, `gt 5` at 6
                         found |= {int(bound), int(bound) + 1}
+    return found
+
+
+def trait_moments(condition: Trait, history: History) -> set[int]:
+    """The moments that traits name, and the ends of the windows that begin with them."""
+    known = history.traits()
+    found: set[int] = set()
+    for test in condition.tests:
+        named = moment_named(known.get(test.path))
+        if test.operator is Operator.WITHIN and named is not None:
+            assert isinstance(test.operand, int)
+            found |= {named, named + test.operand}
     return found

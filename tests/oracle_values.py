@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Any, Protocol
 
 from rules.definition import Operator, Test
+from tests.oracle_clock import has_pattern, lately, moment_named
 
 
 class RawEvent(Protocol):
@@ -100,11 +101,23 @@ def value_passes(value: Any, operator: Operator, operand: Any) -> bool:
             return isinstance(value, str) and value.startswith(operand)
         case Operator.ENDS_WITH:
             return isinstance(value, str) and value.endswith(operand)
+        case Operator.MATCHES:
+            return has_pattern(value, operand)
+        case Operator.BEFORE:
+            return (named := moment_named(value)) is not None and named < operand
+        case Operator.AFTER:
+            return (named := moment_named(value)) is not None and named > operand
     raise AssertionError(operator)
 
 
-def passes(values: Sequence[Any], test: Test) -> bool:
-    """A test on all values of its path: any of them suffices; with none, only `exists: false` holds."""
+def passes(values: Sequence[Any], test: Test, time: int = 0) -> bool:
+    """A test on all values of its path: any of them suffices; with none, only `exists: false` holds.
+
+    `time` is that of the event which has the values, for a trait the clock: what `within` counts back from.
+    """
+    if test.operator is Operator.WITHIN:
+        assert isinstance(test.operand, int)
+        return any(lately(value, test.operand, time) for value in values)
     if test.operator is Operator.EXISTS:
         return bool(values) == test.operand
     return any(value_passes(value, test.operator, test.operand) for value in values)

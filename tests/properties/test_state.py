@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from profiles import NEVER, Event, encode_profile
 from rules.definition import Aggregate, EventRef, Operator, Segment, Test
 from rules.journeys import EVENTS, VALUES, Trail
+from rules.kinds.sessions import SESSIONS, Sessions
+from rules.newest import LONGEST_KEPT, Newest
 from rules.plan import Plan
 from rules.rule_set import load_directory
 from rules.slots import (
@@ -75,6 +77,16 @@ def _(slot: Contributions) -> int:
 def _(slot: Trail) -> int:
     values = VALUES * (TEXT + NUMBER) if slot.bound else 0
     return 5 * LIST + 2 * NUMBER + EVENTS * (2 * NUMBER + LIST) + values + EVENTS * NUMBER
+
+
+@most.register
+def _(slot: Newest) -> int:
+    return LIST + NUMBER + LIST + 4 * LONGEST_KEPT
+
+
+@most.register
+def _(slot: Sessions) -> int:
+    return LIST + SESSIONS * (LIST + 3 * NUMBER)
 
 
 def bound(plan: Plan) -> int:
