@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from cli import applying, versions
+from cli import applying, trial, versions
 from cli.paths import CATALOG
 from cli.rule_files import count, load_rules, short, write_json
 from cli.rule_tests import print_tests, run_tests, tests_as_json
@@ -52,6 +52,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     action("test", _test, "run the tests in rule files in virtual time")
     applying.add_actions(action)
     versions.add_actions(action)
+    trial.add_actions(action)
     parser.set_defaults(run=run)
 
 

@@ -315,7 +315,7 @@ def _bracketed(text: str) -> str:
 
 
 def _leaf_turn(tree: Node, wanted: bool) -> str:
-    now = _value(tree["actual"])
+    now = value_words(tree["actual"])
     if wanted:
         return f"{tree['condition']}: {threshold_words(tree['threshold'])} (now {now})"
     return f"{tree['condition']}: not {threshold_words(tree['threshold'])} any more (now {now})"
@@ -328,21 +328,21 @@ def threshold_words(threshold: Any) -> str:
     ('at least 3', 'between 1 and 5', 'in', 'missing')
     """
     if not isinstance(threshold, dict):
-        return _value(threshold)
+        return value_words(threshold)
     words = []
     for operator, operand in threshold.items():
         if operator == "exists":
             words.append("there" if operand else "missing")
         elif operator == "between" and isinstance(operand, list | tuple) and len(operand) == 2:
-            words.append(f"between {_value(operand[0])} and {_value(operand[1])}")
+            words.append(f"between {value_words(operand[0])} and {value_words(operand[1])}")
         elif isinstance(operand, dict):
             words.append(f"{_OPERATORS.get(operator, operator)} {threshold_words(operand)}")
         else:
-            words.append(f"{_OPERATORS.get(operator, operator.replace('_', ' '))} {_value(operand)}")
+            words.append(f"{_OPERATORS.get(operator, operator.replace('_', ' '))} {value_words(operand)}")
     return ", ".join(words) or "so"
 
 
-def _value(value: Any) -> str:
+def value_words(value: Any) -> str:
     """A value in a sentence."""
     if value is None or value == []:
         return "nothing"
@@ -351,9 +351,9 @@ def _value(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6f}".rstrip("0").rstrip(".")
     if isinstance(value, list | tuple):
-        return ", ".join(map(_value, value))
+        return ", ".join(map(value_words, value))
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_value(inner)}" for key, inner in value.items())
+        return ", ".join(f"{key} {value_words(inner)}" for key, inner in value.items())
     return str(value)
 
 
