@@ -16,7 +16,9 @@ from rules.scenario import Result, run_scenarios
 def run_tests(rules: RuleSet) -> list[Result]:
     """The tests of every rule file, in virtual time."""
     return [
-        result for segment in rules.segments for result in run_scenarios(segment, rules.scenarios.get(segment.name, ()))
+        result
+        for segment in rules.segments
+        for result in run_scenarios(segment, rules.scenarios.get(segment.name, ()), rules.segments)
     ]
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
-from profiles.document import MAX_BYTES
+from profiles.document import MAX_BYTES, suggestion
 from rules.definition import Segment
 from rules.errors import RuleError, RuleErrors, RuleWarning
 from rules.order import CycleError, evaluation_order
@@ -288,7 +288,10 @@ def load_directory(path: Path) -> RuleSet:
 
 def load_file(file: Path) -> RuleSet:
     """The rule set of one file alone, as version 1; for looking at a rule that one is writing."""
-    return _assemble(1, _parse_all({file.name: (str(file), text := read_rule_file(file))}), {file.name: text}, {})
+    rules = _parse_all({file.name: (str(file), text := read_rule_file(file))}, whole=False)
+    found = _assemble(1, rules, {file.name: text}, {})
+    missing = tuple(RuleWarning(one.file, one.line, one.column, one.message, one.hint) for one in _unknown(rules))
+    return dataclasses.replace(found, warnings=tuple(sorted((*found.warnings, *missing))))
 
 
 def read_rule_file(file: Path) -> str:
@@ -309,8 +312,13 @@ def read_rule_file(file: Path) -> str:
         raise RuleErrors([RuleError(str(file), line, column, message, "save the file as UTF-8")]) from None
 
 
-def _parse_all(texts: Mapping[str, tuple[str, str]], errors: Iterable[RuleError] = ()) -> list[Rule]:
-    """Every file parsed, each given by what it is called in messages and its text; all errors of all files at once."""
+def _parse_all(
+    texts: Mapping[str, tuple[str, str]], errors: Iterable[RuleError] = (), whole: bool = True
+) -> list[Rule]:
+    """Every file parsed, each given by what it is called in messages and its text; all errors of all files at once.
+
+    `whole`: this is all there is, so that nobody may ask for a segment that is not among them.
+    """
     found, more = list(errors), 0
     rules: list[Rule] = []
     by_name: dict[str, str] = {}
@@ -327,6 +335,7 @@ def _parse_all(texts: Mapping[str, tuple[str, str]], errors: Iterable[RuleError]
         by_name.setdefault(name, f"{shown}:{at[0]}:{at[1]}")
         rules.append(rule)
     found += () if found else _together(rules)
+    found += _unknown(rules) if whole and not found else ()
     if found:
         raise RuleErrors(found, more)
     return rules
@@ -352,6 +361,19 @@ def _together(rules: list[Rule]) -> Iterator[RuleError]:
                 yield RuleError(
                     rule.segment.file, *rule.at, message, "give each segment of a group a priority of its own"
                 )
+
+
+def _unknown(rules: list[Rule]) -> Iterator[RuleError]:
+    """Where rules ask for segments that are not there."""
+    names = {rule.segment.name for rule in rules}
+    for rule in rules:
+        for name, at in rule.asked:
+            if name and name not in names:
+                hint = (
+                    suggestion(name[:100], sorted(names - {rule.segment.name}))
+                    or "nobody is in a segment without a file"
+                )
+                yield RuleError(rule.segment.file, *at, f"there is no segment {name[:100]!r}", hint)
 
 
 def _assemble(version: int, rules: list[Rule], sources: Mapping[str, str], versions: Mapping[str, int]) -> RuleSet:
@@ -399,7 +421,7 @@ def _interim(rule_set: RuleSet) -> RuleSet:
     before = {f"{name}.yaml": text for name, text in rule_set.warming.items() if text is not None}
     kept = {file: text for file, text in rule_set.sources.items() if _stem(file) not in rule_set.warming}
     sources = {**kept, **before}
-    rules = _parse_all({file: (file, text) for file, text in sources.items()})
+    rules = _parse_all({file: (file, text) for file, text in sources.items()}, whole=False)
     versions = {one.name: one.version for one in rule_set.segments}
     for name in rule_set.warming:
         versions[name] = rule_set.meant_since.get(name, max(1, rule_set.version - 1))

@@ -3,23 +3,29 @@
 They run in virtual time through the same `step` as everything else: time stands at what is given and at what is expected,
 and every timer that falls due in between fires at its very millisecond. Times are offsets in milliseconds from the
 test's start, `now`.
+
+A segment runs together with those that its rule asks for and those of its group, as far as they are at hand. Where a test says itself
+that the customer enters or leaves another segment, that one does what the test says, whatever its own rule.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
+from profiles.document import suggestion
 from profiles.event import Event
 from profiles.profile import NEVER, Profile
 from rules.compiled import moment
-from rules.definition import Segment
+from rules.definition import Group, Operator, Score, Segment, Test
 from rules.duration import format_duration
+from rules.order import asks_for
 from rules.plan import Plan, compile_plan
-from rules.step import Timer, Transition, step
+from rules.step import Decision, Timer, Transition, step
 
 DEFAULT_NOW: Final = 1_772_442_000_000
 """2026-03-02T09:00:00Z, a Monday morning."""
@@ -30,17 +36,23 @@ MOST_TIMERS: Final = 100_000
 
 @dataclass(frozen=True)
 class Given:
-    """An event that happens at `at` and arrives at `arrives`; `traits` where it tells what is known of the customer."""
+    """An event that happens at `at` and arrives at `arrives`; `traits` where it tells what is known of the customer.
+
+    `scores` are what models say with it, or on their own where `event` is empty. `members` says of other segments whether the customer is
+    in them from then on.
+    """
 
     at: int
     arrives: int
-    event: str
+    event: str = ""
     properties: dict[str, Any] = field(default_factory=dict)
     traits: dict[str, Any] | None = None
     context: dict[str, Any] = field(default_factory=dict)
     id: str = ""
     line: int = 1
     column: int = 1
+    scores: dict[str, float | str] = field(default_factory=dict)
+    members: dict[str, bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -56,7 +68,10 @@ class Expected:
 
 @dataclass(frozen=True)
 class Scenario:
-    """One test. With `any_transitions`, entering and leaving at other times than expected is no failure."""
+    """One test. With `any_transitions`, entering and leaving at other times than expected is no failure.
+
+    `held_out`: the customer is one of those whom the segment's holdout keeps out; a test that does not say so is about the others.
+    """
 
     name: str
     given: tuple[Given, ...]
@@ -65,6 +80,12 @@ class Scenario:
     any_transitions: bool = False
     line: int = 1
     column: int = 1
+    held_out: bool = False
+
+    @property
+    def stubs(self) -> frozenset[str]:
+        """The other segments of which the test itself says when the customer is in them."""
+        return frozenset(name for one in self.given for name in one.members)
 
 
 @dataclass(frozen=True)
@@ -98,30 +119,75 @@ class Result:
         return not self.failures
 
 
-class _Alone:
-    """A rule set of one segment."""
+_NONE: Final[Mapping[str, float | str]] = MappingProxyType({})
+
+
+class _Together:
+    """A rule set of one segment and of those that have a say in it."""
 
     version = 1
     code = 3
 
-    def __init__(self, segment: Segment) -> None:
+    def __init__(self, segment: Segment, others: Iterable[Segment], scenario: Scenario) -> None:
         self.segment = segment
+        around = _around(segment, {one.name: one for one in others}, scenario.stubs)
+        self.segments = [
+            replace(segment, holdout=1.0 if scenario.held_out else 0.0),
+            *(replace(one, holdout=0.0) for one in around),
+        ]
 
     @cached_property
     def plan(self) -> Plan:
-        return compile_plan([self.segment])
+        return compile_plan(self.segments)
 
 
-def run_scenarios(segment: Segment, scenarios: Iterable[Scenario]) -> list[Result]:
-    """Run the tests of one segment."""
-    rules = _Alone(segment)
-    return [Result(segment.file, segment.name, scenario, _Run(rules, scenario).failures()) for scenario in scenarios]
+def _around(segment: Segment, others: Mapping[str, Segment], stubs: frozenset[str]) -> list[Segment]:
+    """What has a say in a segment: those asked for and those of one group, and all that these ask for; or the test's own stand-ins."""
+    found: dict[str, Segment] = {}
+    waiting = [segment]
+    while waiting:
+        one = waiting.pop()
+        mates = {
+            other.name for other in others.values() if one.group and other.group and other.group.name == one.group.name
+        }
+        for name in sorted(asks_for(one) | mates):
+            if name in found or name == segment.name:
+                continue
+            if name in stubs:
+                found[name] = _stub(name, others[name].group if name in others else None)
+            elif name in others:
+                found[name] = others[name]
+                waiting.append(others[name])
+    return list(found.values())
+
+
+def _stub(name: str, group: Group | None) -> Segment:
+    """A segment that the customer is in when the test says so."""
+    return Segment(name, Score(_stub_model(name), (Test("", Operator.GTE, 1),)), group=group)
+
+
+def _stub_model(name: str) -> str:
+    return f"test says: in {name}"
+
+
+def run_scenarios(segment: Segment, scenarios: Iterable[Scenario], others: Iterable[Segment] = ()) -> list[Result]:
+    """Run the tests of one segment; `others` are the segments of its rule set, of which it may ask for some."""
+    others = tuple(others)
+    made: dict[tuple[frozenset[str], bool], _Together] = {}
+    results = []
+    for scenario in scenarios:
+        key = scenario.stubs, scenario.held_out
+        if key not in made:
+            made[key] = _Together(segment, others, scenario)
+        rules = made[key]
+        results.append(Result(segment.file, segment.name, scenario, _Run(rules, scenario).failures()))
+    return results
 
 
 class _Run:
     """One test in virtual time."""
 
-    def __init__(self, rules: _Alone, scenario: Scenario) -> None:
+    def __init__(self, rules: _Together, scenario: Scenario) -> None:
         self.rules = rules
         self.scenario = scenario
         self.profile: Profile | None = None
@@ -133,6 +199,7 @@ class _Run:
     def failures(self) -> tuple[Failure, ...]:
         scenario = self.scenario
         end = max(one.at for one in scenario.expected)
+        self.check_members()
         arrivals = sorted(enumerate(scenario.given), key=lambda pair: (pair[1].arrives, pair[0]))
         pending = [(position, one) for position, one in arrivals if one.arrives <= end]
         for expected in sorted(scenario.expected, key=lambda one: one.at):
@@ -144,13 +211,27 @@ class _Run:
             self.check_unexpected(end)
         return tuple(sorted(self.found, key=lambda one: (one.line, one.column)))
 
+    def check_members(self) -> None:
+        """A test that speaks of a segment which has no say in its own one is about something else than it seems."""
+        known = {one.name for one in self.rules.segments[1:]}
+        for given in self.scenario.given:
+            for name in given.members:
+                if name not in known:
+                    message = f"the segment does not depend on {name!r}, neither by its rule nor by its group"
+                    self.found.append(
+                        self.failure(given.line, given.column, message, (suggestion(name, known),) if known else ())
+                    )
+
     # --- time -------------------------------------------------------------------------------------------------------
 
     def arrive(self, position: int, given: Given) -> None:
-        """Bring one event, after every timer that is due before it."""
+        """Bring one event, or what models say, after every timer that is due before it."""
         now = self.scenario.now
         arrives = now + given.arrives
         self.fire(arrives - 1)
+        if not given.event:
+            self.hear(given, arrives)
+            return
         event = Event(
             given.id or f"given-{position + 1}",
             given.event,
@@ -163,12 +244,24 @@ class _Run:
         )
         # To an event that comes in order the moment is still open; one that comes late finds that it has passed.
         watermark = arrives if given.at < given.arrives else arrives - 1
-        self.profile, decision = step(self.profile, self.rules, event, watermark, {}, CUSTOMER)
-        self.next_timer = decision.next_timer
-        self.transitions += decision.transitions
+        self.profile, decision = step(self.profile, self.rules, event, watermark, given.scores, CUSTOMER)
+        self.take(decision)
         if decision.outcome != "applied":
             why = f": {decision.reason}" if decision.reason else ""
             self.notes.append(f"the event given at line {given.line} did not count, it was {decision.outcome}{why}")
+
+    def hear(self, given: Given, at: int) -> None:
+        """Take in what models say, or where the customer is, without an event; it makes a customer known who was not."""
+        scores = {**given.scores, **{_stub_model(name): int(inside) for name, inside in given.members.items()}}
+        if self.profile is None:
+            self.profile = Profile(first_seen=at, latest=at)
+        self.profile, decision = step(self.profile, self.rules, Timer(at), at, scores, CUSTOMER)
+        self.take(decision)
+
+    def take(self, decision: Decision) -> None:
+        """Note what an arrival led to, as far as it is about the segment that is tested."""
+        self.next_timer = decision.next_timer
+        self.transitions += [one for one in decision.transitions if one.segment == self.rules.segment.name]
 
     def fire(self, until: int) -> None:
         """Let every timer due up to `until` fire."""
@@ -176,9 +269,8 @@ class _Run:
             due = self.next_timer
             if due > until:
                 return
-            self.profile, decision = step(self.profile, self.rules, Timer(due), due, {}, CUSTOMER)
-            self.transitions += decision.transitions
-            self.next_timer = decision.next_timer
+            self.profile, decision = step(self.profile, self.rules, Timer(due), due, _NONE, CUSTOMER)
+            self.take(decision)
         raise RuntimeError(f"more than {MOST_TIMERS:,} timers up to {moment(until)}")
 
     # --- expectations -----------------------------------------------------------------------------------------------
@@ -225,7 +317,8 @@ class _Run:
         clock = self.scenario.now + expected.at
         evidence: tuple[str, ...] = ("nothing has arrived yet",)
         if self.profile is not None:
-            condition = self.rules.plan.segments[0].condition
+            own = self.rules.segment.name
+            condition = next(one.condition for one in self.rules.plan.segments if one.name == own)
             evidence = tuple(map(_evidence, condition.evidence(self.profile, clock)))
         self.found.append(self.failure(expected.line, expected.column, message, (*evidence, *self.notes)))
 

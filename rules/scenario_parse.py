@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final, Literal
 
 from profiles.document import Mapping, Node, Scalar
@@ -61,7 +62,43 @@ def _scenario(reader: Reader, outer: Node, number: int) -> Scenario | None:
         for one, at in zip(given, node["given"], strict=True):  # type: ignore[call-overload]
             if one.arrives > end:
                 reader.warn(at, "nothing is expected after this event, so it is not tested")
-    return Scenario(name, given, expected, _now(reader, node), _any_transitions(reader, node), node.line, node.column)
+    first = min((one.at for one in given), default=0)
+    said = (*_said_before(reader, node, first), *given)
+    now, anything, held_out = _now(reader, node), _any_transitions(reader, node), _held_out(reader, node)
+    return Scenario(name, said, expected, now, anything, node.line, node.column, held_out)
+
+
+def _said_before(reader: Reader, node: Mapping, first: int) -> Iterator[Given]:
+    """What a test says of its customer as a whole: `scores`, known with what is given first, and `members`, each since when."""
+    at = node.line, node.column
+    if "scores" in node:
+        yield Given(first, first, line=at[0], column=at[1], scores=_scores(reader, node["scores"]))
+    if "members" in node:
+        members = reader.mapping(node["members"], "`members`", "write `members: {vip: -10d}`")
+        for name, since in members.items() if members is not None else ():
+            entered = reader.offset(since, "the time since when")
+            yield Given(entered, entered, line=since.line, column=since.column, members={name: True})
+
+
+def _held_out(reader: Reader, node: Mapping) -> bool:
+    """Whether the test is about a customer whom the holdout keeps out."""
+    found = node.get("holdout")
+    if found is not None and found.plain() is not True:
+        reader.wrong(found, "`holdout` is true or left out", "`holdout: true` is about a customer who is held out")
+    return found is not None
+
+
+def _scores(reader: Reader, node: Node) -> dict[str, float | str]:
+    """What models say: a number each, or the name of a persona."""
+    found = reader.mapping(node, "`scores`", "write `scores: {churn: 0.8}`")
+    scores: dict[str, float | str] = {}
+    for model, said in found.items() if found is not None else ():
+        value = said.plain()
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            reader.wrong(said, "a score is a number, or the name of a persona", f"write `{model[:60]}: 0.8`")
+        else:
+            scores[model] = value
+    return scores
 
 
 def _now(reader: Reader, node: Mapping) -> int:
@@ -101,8 +138,20 @@ def _given(reader: Reader, outer: Node) -> Given:
             "an event cannot arrive before it happens",
             "`arrives` is when it comes in, `at` when it happened",
         )
+    scores = _scores(reader, node["scores"]) if "scores" in node else {}
+    members = {
+        reader.text(node[key], f"`{key}`", LONGEST_NAME): key == "entered"
+        for key in ("entered", "exited")
+        if key in node
+    }
     traits = None
-    if "identify" in node:
+    if members:
+        _alone(reader, node, next(key for key in node if key in ("entered", "exited")), ("at",))
+        name = ""
+    elif "scores" in node and "event" not in node and "identify" not in node:
+        _alone(reader, node, "scores", ("at",))
+        name = ""
+    elif "identify" in node:
         traits = _values(reader, node, "identify")
         if "event" in node:
             reader.wrong(node.keys["event"], "'event' cannot stand beside 'identify'", "write two lines")
@@ -110,7 +159,8 @@ def _given(reader: Reader, outer: Node) -> Given:
     elif "event" in node:
         name = reader.text(node["event"], "`event`", LONGEST_NAME)
     else:
-        reader.wrong(node, "'event' is missing here", "write `event: <name>` or `identify: {<trait>: <value>}`")
+        hint = "write `event: <name>`, `identify: {<trait>: <value>}`, `scores: {<model>: <number>}` or `entered: <segment>`"
+        reader.wrong(node, "'event' is missing here", hint)
         name = ""
     return Given(
         at,
@@ -122,7 +172,16 @@ def _given(reader: Reader, outer: Node) -> Given:
         reader.text(node["id"], "`id`", LONGEST_NAME) if "id" in node else "",
         node.line,
         node.column,
+        scores,
+        members,
     )
+
+
+def _alone(reader: Reader, node: Mapping, key: str, beside: tuple[str, ...]) -> None:
+    """Note what cannot stand in a line that says `key`."""
+    for other in node:
+        if other != key and other not in beside:
+            reader.wrong(node.keys[other], f"{other!r} cannot stand beside {key!r}", "write two lines")
 
 
 def _values(reader: Reader, node: Mapping, key: str) -> dict[str, Any]:

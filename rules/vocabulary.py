@@ -1,7 +1,6 @@
 """The words of the rule language: which keys and operators there are at each place, and what to say about others.
 
-Everything that a rule file may say stands here or in `rules.parse`; a key that is not listed is refused. Words that the
-language is going to have are listed apart, so that they are refused with a clear reason instead of a guess at a typo.
+Everything that a rule file may say stands here, in `rules.parse` or in `rules.kinds`; a key that is not listed is refused.
 """
 
 from __future__ import annotations
@@ -42,25 +41,36 @@ CONDITION_KEYS: Final = (
 """Conditions that `rules.condition_reader` reads itself; those of `rules.kinds` come beside them."""
 
 MODIFIERS: Final[dict[str, tuple[str, ...]]] = {
-    "event": ("within", "count", "where", "per", "without", "after_silence"),
-    "absent": ("within", "where"),
-    "since": ("occurrence", "where", "gt", "gte", "lt", "lte", "between"),
+    "event": ("within", "count", "where", "during", "per", "without", "after_silence"),
+    "absent": ("within", "where", "during"),
+    "since": ("occurrence", "where", "during", "gt", "gte", "lt", "lte", "between"),
 }
 """What may stand beside the key of a condition; nothing where it is not listed."""
 
-AGGREGATE_KEYS: Final = ("of", "fn", "event", "within", "where")
+AGGREGATE_KEYS: Final = ("of", "fn", "event", "within", "where", "during", "exit_below", "exit_above")
 AGGREGATES: Final = ("sum", "mean", "min", "max", "distinct")
 AT_LEAST_KEYS: Final = ("n", "of")
 POINTS_KEYS: Final = ("of", "exit_below", "exit_above")
 POINT_KEYS: Final = ("when", "points")
-WITHOUT_KEYS: Final = ("event", "per", "where")
-REFERENCE_KEYS: Final = ("event", "where")
+WITHOUT_KEYS: Final = ("event", "per", "where", "during")
+REFERENCE_KEYS: Final = ("event", "where", "during")
 EXIT_KEYS: Final = ("on", "after")
 STABILITY_KEYS: Final = ("enter_for", "min_dwell", "cooldown")
 GROUP_KEYS: Final = ("name", "priority")
 
-TEST_KEYS: Final = ("name", "now", "given", "expect", "transitions")
-GIVEN_KEYS: Final = ("at", "event", "identify", "properties", "context", "id", "arrives")
+TEST_KEYS: Final = ("name", "now", "given", "expect", "transitions", "scores", "members", "holdout")
+GIVEN_KEYS: Final = (
+    "at",
+    "event",
+    "identify",
+    "properties",
+    "context",
+    "id",
+    "arrives",
+    "scores",
+    "entered",
+    "exited",
+)
 EXPECT_KEYS: Final = ("at", "in", "entered", "exited")
 
 COUNT_OPERATORS: Final = (
@@ -77,21 +87,6 @@ VALUE_OPERATORS: Final = tuple(Operator)
 
 PATH_ROOTS: Final = ("properties", "context", "traits")
 
-LATER: Final = frozenset(
-    (
-        # conditions
-        "rfm",
-        "engagement",
-        "affinity",
-        "session",
-        "during",
-        # operators and functions
-        "rate",
-        "trend",
-    )
-)
-"""Words that the language is going to have, and that this version cannot follow: never ignored, always refused."""
-
 NOT_CONDITIONS: Final = {
     "never": "for an event that did not happen write `absent: <event>`, with `within` or without",
     "last": "for the time since the last one write `since: <event>` with `lt`, `lte`, `gt`, `gte` or `between`",
@@ -99,7 +94,6 @@ NOT_CONDITIONS: Final = {
     "or": "write `any: [...]`",
     "and": "write `all: [...]`",
     "none": "write `not: {any: [...]}`",
-    "context": "test it on an event: `where: {context.device.type: mobile}`",
     "traits": "write `trait: {<name>: <value>}`",
     "properties": "test them on an event: `where: {properties.<name>: <value>}`",
     "times": "write `count: {gte: 3}`",
@@ -132,10 +126,6 @@ def about_unknown(key: str, known: Sequence[str], instead: Mapping[str, str] | N
 
     >>> about_unknown("withn", ("within", "where"))
     ("unknown key 'withn'", "did you mean 'within'?")
-    >>> about_unknown("score", CONDITION_KEYS)[0]
-    "'score' is not something this version knows yet"
     """
     word = key if len(key) <= 60 else f"{key[:60]}..."
-    if key in LATER:
-        return f"{word!r} is not something this version knows yet", f"known here: {', '.join(known)}"
     return f"unknown key {word!r}", (instead or {}).get(key) or suggestion(key, known)

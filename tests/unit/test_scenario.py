@@ -30,7 +30,7 @@ def test_the_catalogue() -> None:
     rules = load_directory(CATALOG)
     assert rules.warnings == ()
     for segment in rules.segments:
-        results = run_scenarios(segment, rules.scenarios[segment.name])
+        results = run_scenarios(segment, rules.scenarios[segment.name], rules.segments)
         assert len(results) >= 3, segment.name
         assert [str(failure) for result in results for failure in result.failures] == []
 
