@@ -16,10 +16,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-import msgspec
 from rich.console import Console
 from rich.status import Status
 
+from cli.control import end, handover, send
 from cli.errors import UserError
 from cli.history import Account, Source, end_offsets
 from cli.job_status import JobStatus, StatusReader
@@ -35,15 +35,11 @@ DAY_MS: Final = 86_400_000
 FIRST_WORD_SECONDS: Final = 60.0
 """How long the job may say nothing at all of a version before it is taken to be down."""
 
-HANDOVER, END = 1, 2
 WARMING, TAKEN_IN, LIVE, RECONCILED = "warming", "taken in", "live", "reconciled"
 _UNKNOWN_PARTITION: Final = -1
 _LOOK_EVERY: Final = 0.2
 _NEWER_EVERY: Final = 5.0
 _LINE_EVERY: Final = 10.0
-_SEND_SECONDS: Final = 60.0
-
-_encode = msgspec.msgpack.Encoder().encode
 
 
 class Report:
@@ -124,7 +120,7 @@ class Shadows:
         """
         for customer, shadow in self.history.encoded.items():
             partition = self._partitions.get(customer, _UNKNOWN_PARTITION)
-            yield _encode((HANDOVER, version, customer, partition, cuts.get(partition, 0) - 1, shadow))
+            yield handover(version, customer, partition, cuts.get(partition, 0) - 1, shadow)
 
 
 @dataclass(frozen=True)
@@ -253,9 +249,9 @@ class Backfill:
                 if not sent % 1000:
                     self.report.now(f"handing over: {sent:,} of {customers:,} customers")
                 yield record
-            yield _encode((END, version, customers))
+            yield end(version, customers)
 
-        talk(self.settings, lambda options: _send_all(options, self.settings.topics.control, records()))
+        send(self.settings, records())
 
     def wait_for(self, reader: StatusReader, stage: str, what: str) -> None:
         """Wait until every subtask has come to a stage."""
@@ -294,28 +290,3 @@ def _committed(options: dict[str, Any], settings: Settings, partitions: list[int
         return {partition: int(offset) for partition, offset in found.items() if offset is not None}
     finally:
         consumer.close()
-
-
-def _send_all(options: dict[str, Any], topic: str, records: Iterator[bytes]) -> None:
-    """Write records in their order, and wait until all in-sync replicas have them."""
-    from kafka import KafkaProducer
-
-    failures: list[BaseException] = []
-    producer = KafkaProducer(
-        **options,
-        acks="all",
-        linger_ms=5,
-        compression_type="gzip",
-        max_request_size=16 * 1024 * 1024,
-        bootstrap_timeout_ms=10_000,
-    )
-    try:
-        for record in records:
-            producer.send(topic, value=record, partition=0).add_errback(failures.append)
-            if failures:
-                break
-        producer.flush(timeout=_SEND_SECONDS)
-        if failures:
-            raise failures[0]
-    finally:
-        producer.close(timeout=5)

@@ -61,6 +61,10 @@ class Topics:
     """Written: whether a published rule set runs."""
     rules: str = "rules"
     """Read, compacted: published rule sets."""
+    control: str = "segue-control"
+    """Read: what the command tells the running job, such as customers whose history was counted. Who writes to it can change state."""
+    explanations: str = "explanations"
+    """Written: answers to `segue explain`."""
 
 
 @dataclass(frozen=True)

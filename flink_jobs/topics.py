@@ -18,6 +18,12 @@ from rules.rule_set import RuleSet, newest_valid
 READ_SECONDS: Final = 30.0
 """How long reading a small topic may take: far more than it does where Kafka is well."""
 
+CONTROL_RETENTION: Final = 7 * 86_400_000
+"""A job that is down for no longer than this finds all that was handed over to it."""
+
+EXPLANATIONS_RETENTION: Final = 3_600_000
+"""Who asked has read the answer long before; it is about a person, so it does not stay."""
+
 _CLIENT_OPTIONS = {
     "security.protocol": "security_protocol",
     "sasl.mechanism": "sasl_mechanism",
@@ -46,6 +52,8 @@ class Topic:
     name: str
     partitions: int
     compacted: bool = False
+    retention: int | None = None
+    """How long records are kept, in milliseconds; None: as long as the broker keeps them by itself."""
 
 
 def client_options(settings: Settings) -> dict[str, Any]:
@@ -107,6 +115,8 @@ def expected_topics(settings: Settings) -> list[Topic]:
         Topic(topics.late_events, 1),
         Topic(topics.rule_status, 1),
         Topic(topics.rules, 1, compacted=True),
+        Topic(topics.control, 1, retention=CONTROL_RETENTION),
+        Topic(topics.explanations, 1, retention=EXPLANATIONS_RETENTION),
     ]
 
 
@@ -133,6 +143,8 @@ def _create(admin: Any, topic: Topic, replication: int) -> None:
         "cleanup.policy": "compact" if topic.compacted else "delete",
         "message.timestamp.type": "LogAppendTime",
     }
+    if topic.retention is not None:
+        configs["retention.ms"] = str(topic.retention)
     new = NewTopic(
         name=topic.name,
         num_partitions=topic.partitions,
