@@ -73,7 +73,9 @@ class ConditionReader(Reader):
             hint = f"write `event: {written}`" if written else "write for example `event: Order Completed`"
             self.wrong(node, f"a condition is a mapping, not {node.kind}", hint)
             return nothing
-        kinds = [key for key in node if key in self.readers]
+        found = [key for key in node if key in self.readers]
+        # What may stand beside another is no condition of its own there: `during` says when an event happened.
+        kinds = [key for key in found if not any(key in _beside(other) for other in found)]
         if not kinds:
             self.no_condition(node)
             return nothing
@@ -110,7 +112,7 @@ class ConditionReader(Reader):
         return None if window is None else self.duration(window, "`within`")
 
     def happened(self, node: Mapping) -> Condition:
-        ref = EventRef(self.event_name(node["event"], "`event`"), self.where(node))
+        ref = EventRef(self.event_name(node["event"], "`event`"), self.where(node), self.during(node))
         within, counts = self.within(node), self.counts(node)
         if "after_silence" in node:
             for key in ("per", "without"):
@@ -136,7 +138,7 @@ class ConditionReader(Reader):
         if "event" not in node:
             self.wrong(node, "`without` names no event", "write `without: {event: <name>, per: <path>}`")
             return EventRef(""), None
-        ref = EventRef(self.event_name(node["event"], "`event`"), self.where(node))
+        ref = EventRef(self.event_name(node["event"], "`event`"), self.where(node), self.during(node))
         return ref, self.path(node["per"], "`per`") if "per" in node else None
 
     def counts(self, node: Mapping) -> tuple[Test, ...]:
@@ -175,10 +177,10 @@ class ConditionReader(Reader):
         return tests
 
     def absent(self, node: Mapping) -> Condition:
-        return Absent(EventRef(self.event_name(node["absent"], "`absent`"), self.where(node)), self.within(node))
+        return Absent(EventRef(self.event_name(node["absent"], "`absent`"), self.where(node), self.during(node)), self.within(node))
 
     def since(self, node: Mapping) -> Condition:
-        ref = EventRef(self.event_name(node["since"], "`since`"), self.where(node))
+        ref = EventRef(self.event_name(node["since"], "`since`"), self.where(node), self.during(node))
         tests = self.numbers(node, vocabulary.SINCE_OPERATORS, "`since`", "duration")
         low, high = _bounds(tests)
         if low > high:
@@ -207,7 +209,7 @@ class ConditionReader(Reader):
         if "event" not in node:
             self.wrong(node, "'event' is missing here", "say over which events: `event: Order Completed`")
             return nothing
-        ref = EventRef(self.event_name(node["event"], "`event`"), self.where(node))
+        ref = EventRef(self.event_name(node["event"], "`event`"), self.where(node), self.during(node))
         tests = self.numbers(node, operators, "`aggregate`", "count" if fn == "distinct" else "number")
         if fn == "distinct" and len(self.errors) == before:
             low, high = count_bounds(tests)
@@ -222,10 +224,6 @@ class ConditionReader(Reader):
             return cast(Literal["sum", "mean", "min", "max", "distinct"], name)
         if found is None:
             self.wrong(node, "'fn' is missing here", f"one of {', '.join(vocabulary.AGGREGATES)}")
-        elif name in vocabulary.LATER:
-            self.wrong(
-                found, f"{name!r} is not something this version knows yet", f"one of {', '.join(vocabulary.AGGREGATES)}"
-            )
         elif name == "count":
             self.wrong(
                 found, "events are counted by `event` and `count`", "write `{event: ..., within: ..., count: {gte: 3}}`"
