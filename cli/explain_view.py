@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.text import Text
 from rich.tree import Tree
 
@@ -61,12 +62,10 @@ def _next(one: dict[str, Any]) -> str:
     return f"if nothing happens: stays {'in' if one['in'] else 'out'}{until}"
 
 
-def _tree(node: dict[str, Any]) -> Tree:
+def _tree(node: dict[str, Any]) -> RenderableType:
     tree = Tree(_line(node), guide_style="dim")
     _branches(tree, node)
-    outer = Tree("", hide_root=True)
-    outer.add(tree)
-    return outer
+    return Padding(tree, (0, 0, 0, 5))
 
 
 def _branches(tree: Tree, node: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ import msgspec
 import xxhash
 
 from cli.errors import UserError
-from cli.kafka import PATIENCE_SECONDS
+from cli.kafka import PATIENCE_SECONDS, talk
 from cli.lines import outcomes, read_lines, read_map
 from flink_jobs.settings import Job, Settings
 from profiles.event import Event, InvalidRecord, decode_event, parse_time
@@ -299,7 +299,7 @@ def read_topic(
     ends: Mapping[int, int] | None = None,
     share: Share | None = None,
     days: float | None = None,
-    connect: Callable[[Settings], Any] | None = None,
+    connect: Callable[[], Any] | None = None,
 ) -> Iterator[Arrived]:
     """The records of a topic up to `ends` (each partition's first offset that is not wanted; without, all there is now).
 
@@ -309,9 +309,8 @@ def read_topic(
     from kafka import TopicPartition
     from kafka.errors import KafkaError
 
-    consumer: Any = None
+    consumer = connect() if connect is not None else talk(settings, _connect)
     try:
-        consumer = (connect or _connect)(settings)
         partitions = [TopicPartition(topic, one) for one in sorted(consumer.partitions_for_topic(topic) or ())]
         if not partitions:
             raise UserError(f"Kafka has no topic {topic!r}", "name a topic, or a file that exists")
@@ -327,15 +326,17 @@ def read_topic(
         where = settings.kafka.bootstrap_servers
         raise UserError(f"no Kafka answers at {where} ({type(error).__name__})", "is it up? `segue status`") from None
     finally:
-        if consumer is not None:
-            consumer.close()
+        consumer.close()
 
 
-def end_offsets(settings: Settings, topic: str, connect: Callable[[Settings], Any] | None = None) -> dict[int, int]:
-    """Where each partition of the topic ends now; none if there is no such topic."""
+def end_offsets(settings: Settings, topic: str) -> dict[int, int]:
+    """Where each partition of the topic ends now; none if there is no such topic. `UserError` where Kafka does not answer."""
+    return talk(settings, lambda options: _ends(_connect(options), topic))
+
+
+def _ends(consumer: Any, topic: str) -> dict[int, int]:
     from kafka import TopicPartition
 
-    consumer = (connect or _connect)(settings)
     try:
         partitions = [TopicPartition(topic, one) for one in sorted(consumer.partitions_for_topic(topic) or ())]
         return {one.partition: end for one, end in consumer.end_offsets(partitions).items()} if partitions else {}
@@ -343,13 +344,11 @@ def end_offsets(settings: Settings, topic: str, connect: Callable[[Settings], An
         consumer.close()
 
 
-def _connect(settings: Settings) -> Any:
+def _connect(options: dict[str, Any]) -> Any:
     from kafka import KafkaConsumer
 
-    from flink_jobs.topics import client_options
-
     return KafkaConsumer(
-        **client_options(settings),
+        **options,
         group_id=None,
         enable_auto_commit=False,
         isolation_level="read_committed",

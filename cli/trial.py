@@ -17,7 +17,7 @@ from cli.history import DAY, Source, end_offsets
 from cli.progress import step
 from cli.published import read_published
 from cli.rule_files import AddAction, check_plan, load_rules, short, write_json
-from cli.target import kafka_settings, read_settings
+from cli.target import kafka_settings
 from cli.trial_html import page
 from cli.trial_run import Example, Figures, Findings, Trial, warnings
 from cli.trial_view import render
@@ -127,7 +127,6 @@ def _compared(args: argparse.Namespace) -> tuple[RuleSet | None, str]:
         if named:
             raise
         print(f"segue: not compared with the live rules: {error.message}", file=sys.stderr)
-        read_settings(args.settings)
         return None, ""
     return (live.active, f"version {live.version}") if live is not None else (None, "")
 

@@ -50,7 +50,8 @@ def explain(
     """Where a customer stands at `clock` (epoch milliseconds), for one segment or for all, as plain values for JSON.
 
     What is due up to `clock` has happened by then; the profile given is left as it is. `docs/schemas/explanations.json` describes the
-    answer. A segment that the rules do not have is named in `unknown_segment`.
+    answer. A segment that the rules do not have is named in `unknown_segment`. Rules that are published and not live yet name the segments
+    concerned in an attribute `warming`.
     """
     kept, clock = _as_of(profile, rule_set, clock, customer)
     plan = rule_set.plan

@@ -6,7 +6,6 @@ import gzip
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +14,9 @@ from cli import history, replay
 from cli.errors import UserError
 from cli.history import Account, Arrived, Share, Source, Watermark, customer_of, customer_reader, decode, read_topic
 from cli.lines import outcomes, read_map
-from flink_jobs.settings import Job, Settings
+from cli.processes import free_port
+from flink_jobs.settings import Job, Kafka, Settings
+from tests.consumers import FakeConsumer
 
 T = 1_700_000_000_000
 DAY = 86_400_000
@@ -151,70 +152,13 @@ def test_a_file_that_does_not_fit_is_said_so(tmp_path: Path, monkeypatch: pytest
 # --- topics ---------------------------------------------------------------------------------------------------------
 
 
-class FakeConsumer:
-    """As much of a Kafka consumer as is used: records by partition, handed out a few at a time."""
-
-    def __init__(self, partitions: dict[int, list[tuple[bytes | None, bytes | None, int]]], at_once: int = 3) -> None:
-        self.records = {
-            number: [
-                SimpleNamespace(key=key, value=value, timestamp=stamp, offset=offset, partition=number)
-                for offset, (key, value, stamp) in enumerate(rows)
-            ]
-            for number, rows in partitions.items()
-        }
-        self.at_once = at_once
-        self.at: dict[Any, int] = {}
-        self.closed = False
-
-    def partitions_for_topic(self, topic: str) -> set[int] | None:
-        return set(self.records) or None
-
-    def assign(self, partitions: list[Any]) -> None:
-        self.at = dict.fromkeys(partitions, 0)
-
-    def end_offsets(self, partitions: list[Any]) -> dict[Any, int]:
-        return {one: len(self.records[one.partition]) for one in partitions}
-
-    def beginning_offsets(self, partitions: list[Any]) -> dict[Any, int]:
-        return dict.fromkeys(partitions, 0)
-
-    def seek_to_beginning(self, *partitions: Any) -> None:
-        self.at.update(dict.fromkeys(partitions, 0))
-
-    def seek_to_end(self, *partitions: Any) -> None:
-        self.at.update(self.end_offsets(list(partitions)))
-
-    def seek(self, partition: Any, offset: int) -> None:
-        self.at[partition] = offset
-
-    def offsets_for_times(self, times: dict[Any, int]) -> dict[Any, Any]:
-        return {
-            one: next((record for record in self.records[one.partition] if record.timestamp >= begin), None)
-            for one, begin in times.items()
-        }
-
-    def position(self, partition: Any) -> int:
-        return self.at[partition]
-
-    def poll(self, timeout_ms: int) -> dict[Any, list[Any]]:
-        found = {}
-        for one, at in self.at.items():
-            if records := self.records[one.partition][at : at + self.at_once]:
-                found[one] = records
-                self.at[one] = at + len(records)
-        return found
-
-    def close(self) -> None:
-        self.closed = True
-
-
 def topic(
     partitions: dict[int, list[tuple[bytes | None, bytes | None, int]]],
     settings: Settings | None = None,
     **options: Any,
 ) -> tuple[list[Arrived], Account, FakeConsumer]:
     consumer, account = FakeConsumer(partitions), Account()
-    found = list(read_topic(settings or Settings(), "events", account, connect=lambda _: consumer, **options))
+    found = list(read_topic(settings or Settings(), "events", account, connect=lambda: consumer, **options))
     assert consumer.closed
     return found, account, consumer
 
@@ -299,7 +243,7 @@ def test_a_partition_that_says_nothing_is_said_so(monkeypatch: pytest.MonkeyPatc
     consumer = FakeConsumer({0: [record("a", T)]})
     consumer.poll = lambda timeout_ms: {}  # type: ignore[method-assign]
     with pytest.raises(UserError, match="nothing came from partition 0"):
-        list(read_topic(Settings(), "events", Account(), connect=lambda _: consumer))
+        list(read_topic(Settings(), "events", Account(), connect=lambda: consumer))
     assert consumer.closed
 
 
@@ -343,3 +287,39 @@ def test_a_watermark_never_goes_back() -> None:
     assert watermark.value == 89
     watermark.end(0)
     assert watermark.value == 89
+
+
+def test_where_a_topic_ends_is_asked_of_each_partition() -> None:
+    consumer = FakeConsumer({0: [record("a", T)], 2: []})
+    assert history._ends(consumer, "events") == {0: 1, 2: 0}
+    assert consumer.closed
+    assert history._ends(FakeConsumer({}), "nothing") == {}
+
+
+def test_no_kafka_is_said_in_one_line() -> None:
+    settings = Settings(kafka=Kafka(bootstrap_servers=f"127.0.0.1:{free_port()}"))
+    with pytest.raises(UserError, match="no Kafka answers"):
+        history.end_offsets(settings, "events")
+    with pytest.raises(UserError, match="no Kafka answers"):
+        list(read_topic(settings, "events", Account()))
+
+
+def test_the_shares_of_a_topic_add_up() -> None:
+    rows = [record(f"c{number}", T + number) for number in range(40)] + [
+        (None, b"x", T),
+        (b"c", None, T),
+        (b"d", b"{", T),
+    ]
+    whole, parts = Account(), []
+    everything = [one for one, _ in decode(topic({0: rows, 1: rows})[0], whole)]
+    for part in range(3):
+        found, account, _ = topic({0: rows, 1: rows}, share=Share(1.0, part, 3))
+        list(decode(found, account))
+        assert account.read == account.events + account.refused.total() + account.older + account.others
+        parts.append(account)
+    assert sum(account.events for account in parts) == len(everything) == 80
+    added = Account()
+    for account in parts:
+        added.add(account)
+    assert added.refused == {history.NO_CUSTOMER: 2, history.NO_VALUE: 2, "not JSON in UTF-8": 2}
+    assert added.others == 0

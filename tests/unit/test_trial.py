@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from cli import history
 from cli.errors import UserError
 from cli.history import DAY, Source
 from cli.main import main
@@ -21,6 +22,7 @@ from cli.trial_run import Trial
 from cli.trial_view import bars, grouped, render
 from flink_jobs.settings import Settings
 from rules.rule_set import RuleSet, load_directory
+from tests.consumers import FakeConsumer
 
 T = 1_767_225_600_000  # 2026-01-01
 
@@ -160,13 +162,18 @@ def test_of_a_folder_those_that_mean_something_else_are_told_at_length(
 
 def test_what_the_figures_do_not_show_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     history = events(tmp_path / "events.jsonl")
-    one = folder(tmp_path / "one", often=OFTEN, asks=ASKS, ever="segment: ever\nname: E\nwhen: {event: X}\n")
-    found = told(capsys, str(one), "--history", str(history), "--against", str(folder(tmp_path / "b", buyer=BUYER)))
+    one = folder(tmp_path / "one", often=OFTEN, ever="segment: ever\nname: E\nwhen: {event: X}\n")
+    others = folder(tmp_path / "b", often=OFTEN.replace("Order Completed", "Looked"))
+    found = told(capsys, str(one), "--history", str(history), "--against", str(others))
+    assert found["warnings"] == [
+        "ever counts from the first event on, and the history begins 20d before its end",
+        "often looks back 30d, and the history covers only 20d",
+    ]
+    alone = folder(tmp_path / "asks", asks=ASKS) / "asks.yaml"
+    found = told(capsys, str(alone), "--history", str(history), "--against", str(others))
     assert found["warnings"] == [
         "asks asks for the score of churn, and a history has none: it counts as missing",
         "asks asks for segment buyer, which is not among these rules: nobody is in it",
-        "ever counts from the first event on, and the history begins 20d before its end",
-        "often looks back 30d, and the history covers only 20d",
     ]
 
 
@@ -233,6 +240,24 @@ def test_a_history_from_a_topic_needs_the_topic(tmp_path: Path, monkeypatch: pyt
     args.map = Path("map.yaml")
     with pytest.raises(UserError, match="--map is for files"):
         command._source(args)
+
+
+def test_a_topic_gives_the_figures_that_its_file_gives(
+    tmp_path: Path, rules: RuleSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From records in two partitions, in the order in which they were stored, to the report."""
+    by_file = trial(tmp_path, rules)
+    lines = [line for line in (tmp_path / "events.jsonl").read_bytes().splitlines() if line.startswith(b"{")]
+    partitions: dict[int, list[tuple[bytes | None, bytes | None, int]]] = {0: [], 1: []}
+    for line in sorted(lines, key=lambda one: json.loads(one)["timestamp"]):
+        event = json.loads(line)
+        partitions[len(event["userId"]) % 2].append((event["userId"].encode(), line, event["timestamp"]))
+    monkeypatch.setattr(history, "talk", lambda settings, what: FakeConsumer(partitions))
+    ends = {number: len(rows) for number, rows in partitions.items()}
+    source = Source(Settings(), "events", ends)
+    by_topic = Trial(source, rules, None, None, 1.0, T + 1000 * DAY).run(1)
+    assert by_topic.segments == by_file.run(1).segments
+    assert by_topic.account.events == len(lines) == by_topic.outcomes["applied"]
 
 
 # --- what is shown --------------------------------------------------------------------------------------------------
