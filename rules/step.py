@@ -473,11 +473,11 @@ class _Run:
         if bool(entry[0]) is not bool(since):
             self.transition(one, "entered" if entry[0] else "exited", clock)
             if one.divided and since:
-                flip = min(flip, self.judge_as_outsider(one, entry, clock))
+                flip = min(flip, self.judge_anew(one, entry, clock))
         self.set_deadline(one.name, entry, flip)
 
-    def judge_as_outsider(self, one: CompiledSegment, entry: list[int], clock: int) -> int:
-        """Look at a rule with two thresholds once more after an exit, as it says something else now; when to look again."""
+    def judge_anew(self, one: CompiledSegment, entry: list[int], clock: int) -> int:
+        """Look at a rule with two thresholds once more, as membership has changed and it says something else; when to look again."""
         truth, flip = one.condition.evaluate(self.profile, clock)
         if one.latched:
             entry[3] = int(truth)
@@ -549,6 +549,7 @@ class _Run:
 
     def publish(self, one: CompiledSegment, entry: list[int], inside: bool, deadline: int, clock: int) -> None:
         """Let the customer be in or out of a governed segment."""
+        before = entry[0] > 0
         if inside and not entry[0]:
             entry[0] = clock
             self.transition(one, "entered", clock)
@@ -556,8 +557,8 @@ class _Run:
             entry[0] = 0
             entry[6] = clock if one.stability.cooldown else 0
             self.transition(one, "exited", clock)
-            if one.divided:
-                deadline = min(deadline, self.judge_as_outsider(one, entry, clock))
+        if one.divided and inside is not before:
+            deadline = min(deadline, self.judge_anew(one, entry, clock))
         self.set_deadline(one.name, entry, deadline)
 
     def evaluate_group(self, group: CompiledGroup, clock: int, exits: int, time: int) -> None:

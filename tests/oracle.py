@@ -334,13 +334,14 @@ class Oracle:
             chosen = max(inside, key=lambda one: one.group.priority if one.group else 0, default=None)
             for segment in sorted(unit, key=lambda one: one is chosen):
                 standing = self.standings[segment.name]
-                if segment is chosen and standing.since is None:
+                if (segment is chosen) is (standing.since is not None):
+                    continue
+                if segment is chosen:
                     standing.since = self.clock
-                    changes.append(self._change(segment.name, "entered", cause))
-                elif segment is not chosen and standing.since is not None:
+                else:
                     standing.since, standing.left = None, self.clock
-                    changes.append(self._change(segment.name, "exited", cause))
-                    self._judge_as_outsider(segment)
+                changes.append(self._change(segment.name, "entered" if segment is chosen else "exited", cause))
+                self._judge_anew(segment)
         return changes
 
     def _judge(self, segment: Segment, event: RawEvent | None) -> None:
@@ -359,8 +360,8 @@ class Oracle:
         self._latch(segment, standing, standing.held and (not held or newest > standing.newest), event)
         standing.newest = newest
 
-    def _judge_as_outsider(self, segment: Segment) -> None:
-        """For those who are out another threshold may count, from the moment on at which they are."""
+    def _judge_anew(self, segment: Segment) -> None:
+        """With membership another threshold may count, from that moment on; what it changes in the rule is no rise."""
         standing = self.standings[segment.name]
         standing.held = self._holds(segment)
         if segment.exit is None and not standing.held:

@@ -142,7 +142,7 @@ def _buyer(dice: random.Random, number: int, at: int) -> Event:
 
 
 @pytest.mark.parametrize(
-    ("pause", "most_bytes"), [(24 * 60, 2_000), (1, 4_000)], ids=["an event a day", "one a minute"]
+    ("pause", "most_bytes"), [(24 * 60, 2_000), (1, 10_000)], ids=["an event a day", "one a minute"]
 )
 def test_a_customer_of_the_catalogue_stops_growing(pause: int, most_bytes: int) -> None:
     """After the windows are full, ten times the history takes no byte more than before."""
