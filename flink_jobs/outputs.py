@@ -26,6 +26,7 @@ class Destination(IntEnum):
     DEAD_LETTERS = 2
     LATE_EVENTS = 3
     RULE_STATUS = 4
+    EXPLANATIONS = 5
 
 
 Output = tuple[int, bytes | None, bytes | None]
@@ -138,10 +139,29 @@ def late_event(event: Event, value: bytes, late_by: int, source: Mapping[str, An
     return Destination.LATE_EVENTS, _key(event.customer), _json.encode(letter)
 
 
-def rule_status(version: int | None, accepted: bool, detail: str, running: int, at: str) -> Output:
-    """Word on a rule set that reached the job: whether it runs now, else why not and which one runs on."""
-    status = {"version": version, "accepted": accepted, "detail": detail, "running": running, "at": at}
+def rule_status(
+    version: int | None, accepted: bool, detail: str, running: int, at: str, stage: str, place: tuple[int, int]
+) -> Output:
+    """Word of one subtask on a rule set that reached the job: how far it is with it, else why not and which one runs on.
+
+    `place` is the number of the subtask and how many there are.
+    """
+    status = {
+        "version": version,
+        "accepted": accepted,
+        "detail": detail,
+        "running": running,
+        "at": at,
+        "stage": stage,
+        "subtask": place[0],
+        "parallelism": place[1],
+    }
     return Destination.RULE_STATUS, b"rules", _json.encode(status)
+
+
+def explanation(request: str, found: Mapping[str, Any]) -> Output:
+    """The answer to a request, keyed by it."""
+    return Destination.EXPLANATIONS, request.encode("utf-8", "surrogatepass"), _json.encode(found)
 
 
 def _key(customer: str) -> bytes:

@@ -53,7 +53,7 @@ def build(settings: Settings, rules: RuleSet, from_savepoint: str = "") -> Strea
         .uid("read-record")
         .keyBy(jvm.segue.CustomerKey(), Types.STRING().get_java_type_info())
     )
-    rule_sets = read_rules(environment, settings)
+    rule_sets = read_rules(environment, settings)  # and what comes on the control topic
     outputs = (
         customers.connect(rule_sets.broadcast())
         .transform("segments", jvm.segue.SegmentOperator.outputType(), operator(environment, settings, rules))
@@ -182,32 +182,50 @@ def _quote(text: str) -> str:
 
 
 def read_rules(environment: StreamExecutionEnvironment, settings: Settings) -> Any:
-    """The rules topic as a Java stream of payloads; its clock keeps time going while no event comes."""
+    """The rules and control topics as one Java stream; its clock keeps time going while no event comes.
+
+    A job without a snapshot reads all rules that there are, but no old control records: they were meant for another life of it.
+    """
     jvm = get_gateway().jvm
-    kafka = jvm.org.apache.flink.connector.kafka.source
-    source = (
-        kafka.KafkaSource.builder()
-        .setBootstrapServers(settings.kafka.bootstrap_servers)
-        .setTopics(_array(jvm, [settings.topics.rules]))
-        .setStartingOffsets(kafka.enumerator.initializer.OffsetsInitializer.earliest())
-        .setValueOnlyDeserializer(jvm.segue.RawBytes())
-        .setProperties(_properties(jvm, java_properties(settings)))
+    offsets = jvm.org.apache.flink.connector.kafka.source.enumerator.initializer.OffsetsInitializer
+    topics = settings.topics
+    published = _small_topic(environment, settings, topics.rules, offsets.earliest(), jvm.segue.RawBytes(), "rules")
+    control = _small_topic(
+        environment, settings, topics.control, offsets.latest(), jvm.segue.RawBytes.control(), "control"
     )
-    if settings.job.stop == "latest":
-        source = source.setBounded(kafka.enumerator.initializer.OffsetsInitializer.latest())
     clock = jvm.segue.RulesClock.replay()
     if settings.job.clock == "live":
         clock = jvm.segue.RulesClock.live(watermark_delay(settings))
-    none = jvm.org.apache.flink.api.common.eventtime.WatermarkStrategy.noWatermarks()
-    stream = environment._j_stream_execution_environment.fromSource(source.build(), none, "rules")  # noqa: SLF001
+    both = JavaGateway.new_array(get_gateway(), jvm.org.apache.flink.streaming.api.datastream.DataStream, 1)
+    both[0] = control
     return (
-        stream.setParallelism(1)
-        .uid("rules")
+        published.union(both)
         .assignTimestampsAndWatermarks(clock)
         .setParallelism(1)
         .name("rules clock")
         .uid("rules-clock")
     )
+
+
+def _small_topic(
+    environment: StreamExecutionEnvironment, settings: Settings, topic: str, start: Any, form: Any, uid: str
+) -> Any:
+    """A topic of one partition as a Java stream of the values of its records."""
+    jvm = get_gateway().jvm
+    kafka = jvm.org.apache.flink.connector.kafka.source
+    source = (
+        kafka.KafkaSource.builder()
+        .setBootstrapServers(settings.kafka.bootstrap_servers)
+        .setTopics(_array(jvm, [topic]))
+        .setStartingOffsets(start)
+        .setValueOnlyDeserializer(form)
+        .setProperties(_properties(jvm, java_properties(settings)))
+    )
+    if settings.job.stop == "latest":
+        source = source.setBounded(kafka.enumerator.initializer.OffsetsInitializer.latest())
+    none = jvm.org.apache.flink.api.common.eventtime.WatermarkStrategy.noWatermarks()
+    stream = environment._j_stream_execution_environment.fromSource(source.build(), none, uid)  # noqa: SLF001
+    return stream.setParallelism(1).uid(uid)
 
 
 def operator(environment: StreamExecutionEnvironment, settings: Settings, rules: RuleSet) -> Any:
@@ -246,6 +264,7 @@ def kafka_sink(settings: Settings) -> Any:
         topics.dead_letters,
         topics.late_events,
         topics.rule_status,
+        topics.explanations,
     ]
     exactly_once = settings.job.delivery == "exactly_once"
     guarantee = (

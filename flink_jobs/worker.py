@@ -19,9 +19,11 @@ from typing import Any, BinaryIO
 import msgspec
 
 from flink_jobs import outputs
+from flink_jobs.following import Following
 from flink_jobs.outputs import Output
 from profiles import (
     NEVER,
+    Event,
     InvalidRecord,
     Profile,
     UnknownCodec,
@@ -30,13 +32,26 @@ from profiles import (
     encode_profile,
 )
 from rules.compiled import moment
-from rules.plan import Limits, Plan, compile_plan
+from rules.explain import explain
+from rules.handover import is_known, span
+from rules.plan import Limits
 from rules.rule_set import RuleErrors, RuleSet
-from rules.step import Timer, forget_due, step
+from rules.step import Decision, Timer, forget_due, step
 
 PROTOCOL_VERSION = 1
 HELLO, RULES, BATCH = 0, 1, 2
 TIMER_PARTITION = -1
+HANDOVER_PARTITION, RECONCILE_PARTITION, REQUEST_PARTITION = -2, -3, -4
+"""Arrivals that are no records of the events topic; see docs/architecture.md."""
+
+_FAILED = {
+    TIMER_PARTITION: "failed_timers",
+    HANDOVER_PARTITION: "failed_handovers",
+    RECONCILE_PARTITION: "failed_reconciliations",
+    REQUEST_PARTITION: "failed_requests",
+}
+_MERGE = -1
+"""Stands for the taking in of history among the positions of arrivals that failed."""
 
 Arrival = tuple[bytes | None, int, int, int, int, bytes | None]
 """value, time, partition, offset, size, key"""
@@ -54,15 +69,6 @@ class WorkerSettings(msgspec.Struct, forbid_unknown_fields=True):
     cached_profiles: int = 20_000
 
 
-class _Active:
-    """The rule set in force, compiled."""
-
-    def __init__(self, rule_set: RuleSet, limits: Limits) -> None:
-        self.version = rule_set.version
-        self.code = rule_set.code
-        self.plan: Plan = compile_plan(rule_set.active.segments, limits)
-
-
 class ProtocolError(Exception):
     """The operator and the worker do not understand each other: a build mixed from two versions."""
 
@@ -74,6 +80,9 @@ class _Versioned(msgspec.Struct):
 _version_decoder = msgspec.json.Decoder(_Versioned)
 _batch_decoder = msgspec.msgpack.Decoder(tuple[int, int, list[Group]])
 _other_decoder = msgspec.msgpack.Decoder(list[Any])
+_handover_decoder = msgspec.msgpack.Decoder(tuple[int, int, str, int, int, bytes])
+_end_decoder = msgspec.msgpack.Decoder(tuple[int, int, int])
+_request_decoder = msgspec.msgpack.Decoder(tuple[int, str, str, str | None])
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -84,7 +93,8 @@ class Worker:
         self.now = now
         self.settings: WorkerSettings | None = None
         self.limits = Limits()
-        self.rules: _Active | None = None
+        self.rules: Following | None = None
+        self.place = (0, 1)
         # Decoded profiles by customer, with the bytes that they came from: used only where the operator hands over
         # those very bytes again, so a restored or rewound state is never mixed up with what was remembered.
         self.cache: dict[str, tuple[bytes, Profile]] = {}
@@ -104,6 +114,7 @@ class Worker:
     def hello(self, version: int, subtask: int, parallelism: int, settings: bytes) -> str:
         if version != PROTOCOL_VERSION:
             raise ProtocolError(f"the operator speaks protocol {version}, the worker {PROTOCOL_VERSION}")
+        self.place = (subtask, parallelism)
         self.settings = msgspec.json.decode(settings, type=WorkerSettings)
         self.limits = Limits(
             remembered_messages=self.settings.remembered_messages,
@@ -118,17 +129,23 @@ class Worker:
         version = _version(payload)
         try:
             rule_set = RuleSet.from_payload(payload)
-            self.rules = _Active(rule_set, self.limits)
+            self.rules = Following(rule_set, self.limits, self.rules)
         except (RuleErrors, ValueError) as error:
             detail = f"rule set refused: {error}"[:4000]
-            status = outputs.rule_status(version, False, detail, running, moment(self.now()))
+            status = outputs.rule_status(version, False, detail, running, moment(self.now()), "refused", self.place)
             return False, detail, [status], {"rules_refused": 1}
         # What was decoded under the older rules stays valid: profiles do not depend on the plan.
         detail = f"{len(rule_set.segments)} segments"
-        status = outputs.rule_status(version, True, detail, rule_set.version, moment(self.now()))
+        if self.rules.is_warming:
+            detail = f"{detail}, {len(rule_set.warming)} warming"
+        status = self.status(self.rules, "warming" if self.rules.is_warming else "live", detail)
         gc.collect()
         gc.freeze()  # the plan lives for long: the collector need not walk it again and again
         return True, detail, [status], {"rules_accepted": 1}
+
+    def status(self, rules: Following, stage: str, detail: str) -> Output:
+        """Word that this subtask has come to a stage of the rule set that it follows."""
+        return outputs.rule_status(rules.version, True, detail, rules.version, moment(self.now()), stage, self.place)
 
     def batch(
         self, watermark: int, groups: list[Group]
@@ -144,7 +161,8 @@ class Worker:
 class _Batch:
     """One batch under one rule set."""
 
-    def __init__(self, worker: Worker, rules: _Active, settings: WorkerSettings, watermark: int) -> None:
+    def __init__(self, worker: Worker, rules: Following, settings: WorkerSettings, watermark: int) -> None:
+        self.worker = worker
         self.cache = worker.cache
         self.capacity = settings.cached_profiles
         self.rules = rules
@@ -155,11 +173,27 @@ class _Batch:
         self.names: list[str] = []
 
     def nobody(self, group: Group) -> tuple[None, int]:
-        """Records that name no customer."""
+        """Records that name no customer, and word that all customers have been handed over or gone through."""
         for arrival in group[2]:
+            if arrival[2] < TIMER_PARTITION:
+                self.milestone(arrival)
+                continue
             self.refuse(self.outputs, arrival, "intake", "no customer id in the record key or the declared field")
             self.names += ("received", "dead_lettered")
         return None, NEVER
+
+    def milestone(self, arrival: Arrival) -> None:
+        """Say that a stage is reached: what was handed over is taken in, or all customers stand under the live rules."""
+        if arrival[2] == RECONCILE_PARTITION:
+            self.outputs.append(self.worker.status(self.rules, "reconciled", f"{arrival[3]} customers"))
+            return
+        try:
+            _, version, customers = _end_decoder.decode(arrival[0] or b"")
+        except msgspec.DecodeError:
+            self.names.append("control_dropped")
+            return
+        if version == self.rules.version:
+            self.outputs.append(self.worker.status(self.rules, "taken in", f"{customers} customers of all"))
 
     def customer(self, group: Group) -> tuple[bytes | None, int]:
         """One customer's arrivals. An arrival that makes the core fail is left out, and the others are done again."""
@@ -175,7 +209,10 @@ class _Batch:
                 self.cache.pop(customer, None)
                 reason = f"{type(error).__name__} in the core at {_place(error)}"
                 # Where it was left out already, what all of them left behind is to blame: the newest goes first.
-                at = attempt.position
+                at = _MERGE if attempt.is_merging else attempt.position
+                if at == _MERGE and at not in failed:
+                    failed[at] = reason
+                    continue
                 if at in failed:
                     at = max((one for one in range(len(arrivals)) if one not in failed), default=-1)
                 if at >= 0:
@@ -217,51 +254,145 @@ class _Attempt:
         self.outputs: list[Output] = []
         self.names: list[str] = []
         self.position = 0
+        self.is_merging = False
+        self.sequence = self.changed_at = 0
+        self.expired = False
+        self.next_timer = NEVER
 
     def run(self, state: bytes | None, arrivals: list[Arrival], failed: dict[int, str]) -> tuple[bytes | None, int]:
-        batch, customer = self.batch, self.customer
+        batch = self.batch
         profile = self.profile(state)
-        rules, watermark = batch.rules, batch.watermark
-        sequence, next_timer, changed_at = (profile.sequence if profile else 0), NEVER, 0
-        expired = False
+        following, watermark = batch.rules, batch.watermark
+        self.sequence = profile.sequence if profile else 0
         for position, arrival in enumerate(arrivals):
             self.position = position
             if position in failed:
                 self.refuse_failed(arrival, failed[position])
                 if profile is not None and arrival[2] == TIMER_PARTITION:
-                    next_timer = forget_due(profile, arrival[1])
+                    self.next_timer = forget_due(profile, arrival[1])
                     expires = profile.latest + batch.settings.expiry
-                    if arrival[1] < expires < next_timer:
-                        next_timer = expires
+                    if arrival[1] < expires < self.next_timer:
+                        self.next_timer = expires
                 continue
             value, moment_, partition, offset, size, _ = arrival
-            if partition == TIMER_PARTITION:
-                had = profile is not None
-                profile, decision = step(profile, rules, Timer(moment_), watermark, None, customer)
-                expired = expired or (had and profile is None)
+            if partition == REQUEST_PARTITION:
+                self.answer(profile, value or b"")
+                continue
+            if following.has_to_merge(profile):
+                profile = self.merge(profile, failed)
+            if partition == HANDOVER_PARTITION:
+                profile = self.park(profile, value or b"")
+            elif partition < 0:
+                if partition == RECONCILE_PARTITION and profile is not None:
+                    self.names.append("reconciled")
+                profile = self.apply(profile, Timer(moment_ if partition == TIMER_PARTITION else watermark))
             else:
                 self.names.append("received")
                 if value is None or size > len(value):
                     self.refuse_raw(arrival)
                     continue
                 try:
-                    event = decode_event(value, customer, moment_, partition, offset)
+                    event = decode_event(value, self.customer, moment_, partition, offset)
                 except InvalidRecord as error:
                     self.names.append("dead_lettered")
-                    batch.refuse(self.outputs, arrival, "intake", str(error), customer)
+                    batch.refuse(self.outputs, arrival, "intake", str(error), self.customer)
                     continue
-                profile, decision = step(profile, rules, event, watermark)
-                self.names.append(decision.outcome)
-                if decision.outcome == "quarantined":
-                    batch.refuse(self.outputs, arrival, "quarantine", decision.reason, customer)
-                elif decision.outcome == "late":
-                    source = batch.source(arrival)
-                    self.outputs.append(outputs.late_event(event, value, decision.late_by, source))
-            next_timer = decision.next_timer
-            for transition in decision.transitions:
-                self.outputs.append(outputs.segment_change(transition, batch.settings.source, batch.emitted_at))
-                self.names.append(transition.kind)
-                changed_at = transition.effective_at
+                profile = self.apply(profile, event, arrival)
+        return self.concluded(state, profile)
+
+    def apply(
+        self, profile: Profile | None, happening: Event | Timer, arrival: Arrival | None = None
+    ) -> Profile | None:
+        """One event (with the arrival that brought it) or moment through the core."""
+        batch, following = self.batch, self.batch.rules
+        shadow: list[Any] = []
+        if profile is not None and not profile.rules:
+            # Nothing was applied yet: there is only what was handed over, if it is still wanted.
+            shadow, profile = profile.waiting if following.keeps(profile) else [], None
+        before = span(profile)
+        had = profile is not None
+        profile, decision = step(profile, following.rules, happening, batch.watermark, None, self.customer)
+        if shadow:
+            profile = profile or Profile()
+            profile.waiting = shadow
+        if isinstance(happening, Timer):
+            self.expired = self.expired or (had and profile is None)
+        elif arrival is not None:
+            self.account(happening, arrival, decision)
+            if following.is_warming and following.changeover is not None and profile is not None and is_known(profile):
+                record = arrival[0] or b""
+                if not following.changeover.remember(
+                    profile, happening, record, decision.outcome, before, batch.watermark
+                ):
+                    self.names.append("backfill_overflow")
+        self.tell(decision)
+        return profile
+
+    def account(self, event: Event, arrival: Arrival, decision: Decision) -> None:
+        """Count what became of an event, and write down one that was not applied."""
+        self.names.append(decision.outcome)
+        if decision.outcome == "quarantined":
+            self.batch.refuse(self.outputs, arrival, "quarantine", decision.reason, self.customer)
+        elif decision.outcome == "late":
+            source = self.batch.source(arrival)
+            self.outputs.append(outputs.late_event(event, arrival[0] or b"", decision.late_by, source))
+
+    def tell(self, decision: Decision) -> None:
+        """Write the transitions of a decision."""
+        self.next_timer = decision.next_timer
+        for transition in decision.transitions:
+            self.outputs.append(outputs.segment_change(transition, self.batch.settings.source, self.batch.emitted_at))
+            self.names.append(transition.kind)
+            self.changed_at = transition.effective_at
+
+    # ---- changed rules ----
+
+    def merge(self, profile: Profile | None, failed: dict[int, str]) -> Profile | None:
+        """Bring the customer under the live rules with the history that was handed over; without it if it cannot be used."""
+        if _MERGE in failed and profile is not None:
+            self.refuse_failed((None, 0, HANDOVER_PARTITION, -1, 0, None), failed[_MERGE])
+            profile.waiting = []
+        self.is_merging = _MERGE not in failed
+        had = profile is not None and is_known(profile)
+        profile, decision = self.batch.rules.merge(profile, self.batch.watermark, self.customer)
+        self.is_merging = False
+        self.expired = self.expired or (had and profile is None)
+        self.names.append("merged")
+        self.tell(decision)
+        return profile
+
+    def park(self, profile: Profile | None, record: bytes) -> Profile | None:
+        """Keep what was handed over until the rules are live."""
+        following = self.batch.rules
+        try:
+            _, version, _, partition, cut, shadow = _handover_decoder.decode(record)
+        except msgspec.DecodeError:
+            self.names.append("control_dropped")
+            return profile
+        if version != following.version or not following.is_warming or following.changeover is None:
+            self.names.append("handovers_ignored")
+            return profile
+        self.names.append("handovers")
+        return following.changeover.park(profile, partition, cut, shadow)
+
+    def answer(self, profile: Profile | None, record: bytes) -> None:
+        """Say where the customer stands; nothing is changed by it."""
+        try:
+            _, request, _, segment = _request_decoder.decode(record)
+        except msgspec.DecodeError:
+            self.names.append("control_dropped")
+            return
+        batch = self.batch
+        known = profile if profile is not None and is_known(profile) else None
+        clock = max(batch.watermark, known.latest if known is not None else 0)
+        found = explain(known, batch.rules.rules, clock, self.customer, segment)
+        self.outputs.append(outputs.explanation(request, found))
+        self.names.append("requests")
+
+    def concluded(self, state: bytes | None, profile: Profile | None) -> tuple[bytes | None, int]:
+        """The answer: memberships if they have changed, the new state, the next timer."""
+        customer, next_timer, changed_at = self.customer, self.next_timer, self.changed_at
+        expired, sequence = self.expired, self.sequence
         if changed_at or (expired and sequence):
             # A customer who expired and came back, and is in nothing yet, has no memberships to tell of either.
             kept = profile if profile is not None and profile.sequence else None
@@ -298,8 +429,8 @@ class _Attempt:
         self.batch.refuse(self.outputs, arrival, "intake", reason, self.customer)
 
     def refuse_failed(self, arrival: Arrival, reason: str) -> None:
-        if arrival[2] == TIMER_PARTITION:
-            self.names.append("failed_timers")
+        if arrival[2] in _FAILED:
+            self.names.append(_FAILED[arrival[2]])
         else:
             self.names += ("received", "dead_lettered")
         self.batch.refuse(self.outputs, arrival, "step", reason, self.customer)

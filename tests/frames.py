@@ -10,7 +10,18 @@ from typing import Any
 import msgspec
 
 from flink_jobs.outputs import Destination
-from flink_jobs.worker import BATCH, HELLO, PROTOCOL_VERSION, RULES, TIMER_PARTITION, Arrival, Worker
+from flink_jobs.worker import (
+    BATCH,
+    HANDOVER_PARTITION,
+    HELLO,
+    PROTOCOL_VERSION,
+    RECONCILE_PARTITION,
+    REQUEST_PARTITION,
+    RULES,
+    TIMER_PARTITION,
+    Arrival,
+    Worker,
+)
 from profiles import NEVER
 from rules.rule_set import RuleSet
 
@@ -46,11 +57,14 @@ FILES = {
 OUTCOMES = ("applied", "duplicate", "late", "quarantined", "dead_lettered")
 
 
-def payload(version: int = 1, files: Mapping[str, str] = FILES) -> bytes:
+def payload(
+    version: int = 1, files: Mapping[str, str] = FILES, warming: Mapping[str, str | None] | None = None
+) -> bytes:
     """A rule set as it travels."""
     names = {name.removesuffix(".yaml"): version for name in files}
     document = {"format": 1, "version": version, "created_at": START, "author": "a", "message": "m"}
-    made = json.dumps({**document, "segments": names, "files": dict(files)}).encode()
+    stage = {"warming": dict(warming)} if warming else {}
+    made = json.dumps({**document, "segments": names, "files": dict(files), **stage}).encode()
     RuleSet.from_payload(made)  # a test that is about something else should not be fed a broken one
     return made
 
@@ -120,6 +134,31 @@ class Operator:
         """A batch of records of one customer."""
         self.send({customer: [self.arrival(value) for value in values]})
 
+    def control(self, partition: int, customer: str, *record: Any) -> None:
+        """Something from the control topic, as the operator hands it over."""
+        value = msgspec.msgpack.encode(record)
+        self.send({customer: [(value, 0, partition, -1, len(value), None)]})
+
+    def hand_over(self, version: int, customer: str, cut: int, shadow: bytes) -> None:
+        """The profile that a customer has after all events up to `cut`."""
+        self.control(HANDOVER_PARTITION, customer, 1, version, customer, 0, cut, shadow)
+
+    def end_handover(self, version: int, customers: int) -> None:
+        """Word that all customers have been handed over."""
+        self.control(HANDOVER_PARTITION, "", 2, version, customers)
+
+    def ask_why(self, customer: str, segment: str | None = None, request: str = "r1") -> Any:
+        """The answer to a request to explain."""
+        self.control(REQUEST_PARTITION, customer, 3, request, customer, segment)
+        key, value = self.outputs[Destination.EXPLANATIONS][-1]
+        assert key == request.encode()
+        return json.loads(value or b"null")
+
+    def sweep(self) -> None:
+        """Go through all customers, and say so."""
+        self.send({customer: [(None, 0, RECONCILE_PARTITION, -1, 0, None)] for customer in sorted(self.states)})
+        self.send({"": [(None, 0, RECONCILE_PARTITION, len(self.states), 0, None)]})
+
     def advance(self, to: int) -> None:
         """Let the watermark come to `to`: each timer due by then fires, as often as it is armed anew."""
         self.watermark = to
@@ -148,7 +187,7 @@ class Operator:
         assert self.counts["received"] == received
         assert sum(self.counts[name] for name in OUTCOMES) == received
         letters = self.written(Destination.DEAD_LETTERS)
-        timers = self.counts["failed_timers"]
-        assert len(letters) == self.counts["dead_lettered"] + self.counts["quarantined"] + timers
+        others = sum(count for name, count in self.counts.items() if name.startswith("failed_"))
+        assert len(letters) == self.counts["dead_lettered"] + self.counts["quarantined"] + others
         assert len(self.outputs[Destination.LATE_EVENTS]) == self.counts["late"]
         assert self.counts["entered"] + self.counts["exited"] == len(self.outputs[Destination.SEGMENT_CHANGES])

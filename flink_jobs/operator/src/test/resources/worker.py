@@ -10,6 +10,7 @@ A value is a list of words parted by spaces, several orders by ";":
 Anything else is only noted. The state is JSON: {"seen": arrivals, "next": time or null, "pad": text}.
 Each arrival gives the output (0, customer, "<value or timer@T or none>|<seen>|<watermark>|<partition>:<offset>|<size>|<key>").
 Each frame gives the output (4, null, "a=2,b=1").
+What is no record and no timer gives (5, customer, "<handover, look or request>@<offset>|<the rule sets seen>") and leaves the state.
 """
 
 import json
@@ -19,6 +20,7 @@ import sys
 import time
 
 NEVER = 2**63 - 1
+RULES = []
 stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
 
 
@@ -109,7 +111,12 @@ class Batch:
     def customer(self, customer, state, arrivals):
         state = state or {"seen": 0, "next": None, "pad": ""}
         removed = False
+        stays = all(arrival[2] < -1 for arrival in arrivals)
         for value, at, partition, offset, size, key in arrivals:
+            if partition < -1:
+                name = {-2: "handover", -3: "look", -4: "request"}[partition]
+                self.outputs.append((5, customer.encode(), f"{name}@{offset}|{','.join(RULES)}".encode()))
+                continue
             removed = False
             if value is None and partition == -1:
                 due = state["next"] is not None and state["next"] <= self.watermark
@@ -129,7 +136,7 @@ class Batch:
             self.outputs.append((0, customer.encode(), text.encode()))
             if removed:
                 state["seen"] = 0
-        if customer == "":
+        if customer == "" or stays:
             return None, NEVER
         return b"" if removed else json.dumps(state).encode(), NEVER if state["next"] is None else state["next"]
 
@@ -177,6 +184,7 @@ def main():
         elif frame[0] == 1:
             rules = json.loads(frame[1])
             good = not rules.get("bad")
+            RULES.append(f"{rules.get('version')}{'w' if rules.get('warming') else ''}")
             said = (4, b"rules", f"version {rules.get('version')} {'taken' if good else 'refused'}".encode())
             answer(1, good, "" if good else "line 1: it is bad", [said], {"rules_seen": 1})
         else:

@@ -5,21 +5,42 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * Something that happens to a customer: a record, or a timer that fired.
+ * Something that happens to a customer: a record, a timer that fired, something from the control topic, or a look at them.
  *
  * @param value the record's bytes, or null for a tombstone or a timer
  * @param time the record's time or the timer's, epoch ms
- * @param partition -1 for a timer
+ * @param partition the record's, or one of the constants
  * @param size the record's full length, greater than the value's where it was cut off
  * @param key the record's key, or null where it is the customer
  */
 record Arrival(byte[] value, long time, int partition, long offset, int size, byte[] key) {
+    static final int TIMER = -1;
+    /** The customer's profile by history, or of nobody: the end of all of them. */
+    static final int HANDOVER = -2;
+    /** A look at the customer under new rules, or of nobody: the end of the walk through all of them. */
+    static final int RECONCILE = -3;
+    /** A request to explain. */
+    static final int REQUEST = -4;
+
     static Arrival timer(long time) {
-        return new Arrival(null, time, -1, -1, 0, null);
+        return new Arrival(null, time, TIMER, -1, 0, null);
+    }
+
+    static Arrival control(int partition, byte[] record) {
+        return new Arrival(record, 0, partition, -1, record.length, null);
+    }
+
+    static Arrival reconcile() {
+        return new Arrival(null, 0, RECONCILE, -1, 0, null);
+    }
+
+    /** Word that so many customers were looked at, and that these were all. */
+    static Arrival reconciled(long customers) {
+        return new Arrival(null, 0, RECONCILE, customers, 0, null);
     }
 
     boolean isTimer() {
-        return value == null && partition == -1;
+        return value == null && partition == TIMER;
     }
 
     /** An upper bound of the bytes this takes in a frame. */

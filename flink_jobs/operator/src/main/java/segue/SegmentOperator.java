@@ -4,20 +4,19 @@ import java.io.File;
 import java.io.IOException;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.HashSet;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.concurrent.RejectedExecutionException;
+import java.util.stream.Stream;
 import org.apache.flink.api.common.operators.MailboxExecutor;
-import org.apache.flink.api.common.state.BroadcastState;
 import org.apache.flink.api.common.state.ListState;
 import org.apache.flink.api.common.state.ListStateDescriptor;
 import org.apache.flink.api.common.state.MapStateDescriptor;
-import org.apache.flink.api.common.state.ValueState;
 import org.apache.flink.api.common.state.ValueStateDescriptor;
 import org.apache.flink.api.common.typeinfo.PrimitiveArrayTypeInfo;
 import org.apache.flink.api.common.typeinfo.TypeInformation;
@@ -32,7 +31,6 @@ import org.apache.flink.runtime.state.VoidNamespace;
 import org.apache.flink.runtime.state.VoidNamespaceSerializer;
 import org.apache.flink.streaming.api.operators.AbstractStreamOperator;
 import org.apache.flink.streaming.api.operators.InternalTimer;
-import org.apache.flink.streaming.api.operators.InternalTimerService;
 import org.apache.flink.streaming.api.operators.Triggerable;
 import org.apache.flink.streaming.api.operators.TwoInputStreamOperator;
 import org.apache.flink.streaming.api.watermark.Watermark;
@@ -52,7 +50,7 @@ import org.slf4j.LoggerFactory;
  * before and after (a watermark, a checkpoint, a rule change, the end) all that was gathered is worked off; therefore it makes no
  * difference to the result how arrivals fell into batches.
  *
- * <p>First input: the rows of {@link ReadRecord}, keyed by customer. Second: rule sets, broadcast. Output: rows of
+ * <p>First input: the rows of {@link ReadRecord}, keyed by customer. Second: rule sets and control records, broadcast. Output: rows of
  * (destination, key, value).
  */
 public class SegmentOperator extends AbstractStreamOperator<Row>
@@ -63,10 +61,14 @@ public class SegmentOperator extends AbstractStreamOperator<Row>
 
     private static final MapStateDescriptor<String, byte[]> RULES =
             new MapStateDescriptor<>("rules", StringSerializer.INSTANCE, BytePrimitiveArraySerializer.INSTANCE);
-    private static final String CURRENT = "current";
+
+    /** Has an element for each subtask whose walk through all customers is under way. */
+    private static final ListStateDescriptor<Long> SWEEP = new ListStateDescriptor<>("sweep", Types.LONG);
 
     private static final ListStateDescriptor<Tuple2<String, Long>> TOTALS =
             new ListStateDescriptor<>("totals", Types.TUPLE(Types.STRING, Types.LONG));
+
+    private static final String CUSTOMER = "customer";
 
     private static final int MOST_FLIGHTS = 2;
 
@@ -78,9 +80,11 @@ public class SegmentOperator extends AbstractStreamOperator<Row>
     private transient MailboxExecutor mailbox;
     private transient WorkerProcess worker;
 
-    private transient ValueState<byte[]> customers;
-    private transient InternalTimerService<VoidNamespace> timers;
-    private transient BroadcastState<String, byte[]> rules;
+    private transient Customers customers;
+    private transient RuleBook rules;
+    private transient Sweep sweep;
+    private transient ListState<Long> sweepState;
+    private transient boolean finishing;
     private transient ListState<Tuple2<String, Long>> totalsState;
     private transient Totals totals;
 
@@ -129,7 +133,11 @@ public class SegmentOperator extends AbstractStreamOperator<Row>
         totals = new Totals(group);
         group.gauge("worker_pid", this::workerPid);
 
-        rules = context.getOperatorStateStore().getBroadcastState(RULES);
+        sweep = new Sweep();
+        group.gauge("customers_to_reconcile", sweep::left);
+        rules = new RuleBook(context.getOperatorStateStore().getBroadcastState(RULES), this, sweep);
+        // Each subtask hears what any of them was doing: after a rescale their customers are mixed.
+        sweepState = context.getOperatorStateStore().getUnionListState(SWEEP);
         totalsState = context.getOperatorStateStore().getListState(TOTALS);
         totals.restore(totalsState.get());
     }
@@ -137,8 +145,10 @@ public class SegmentOperator extends AbstractStreamOperator<Row>
     @Override
     public void open() throws Exception {
         super.open();
-        customers = getPartitionedState(new ValueStateDescriptor<>("customer", BytePrimitiveArraySerializer.INSTANCE));
-        timers = getInternalTimerService("timers", VoidNamespaceSerializer.INSTANCE, this);
+        customers = new Customers(
+                this,
+                getPartitionedState(new ValueStateDescriptor<>(CUSTOMER, BytePrimitiveArraySerializer.INSTANCE)),
+                getInternalTimerService("timers", VoidNamespaceSerializer.INSTANCE, this));
         // Part of it is left for the states, of which nothing is known while arrivals are gathered.
         gathered = new Batch(config.maxBatch, config.maxFrameBytes / 4);
         flights = new ArrayDeque<>(MOST_FLIGHTS);
@@ -154,22 +164,9 @@ public class SegmentOperator extends AbstractStreamOperator<Row>
         Object description =
                 ask(Frames.hello(subtask(), parallelism, config.settings), Frames::helloReply, config.startDeadlineMillis);
         LOG.info("segue-worker-{} (pid {}) is {}", subtask(), worker.pid(), description);
-        startRules();
-    }
-
-    /** Continues with the restored rule set, unless the job was built with a newer one. */
-    private void startRules() throws Exception {
-        byte[] restored = rules.get(CURRENT);
-        boolean again = restored != null && !Rules.isOlder(restored, config.rules);
-        byte[] payload = again ? restored : config.rules;
-        Frames.RulesReply reply = askRules(payload);
-        if (!reply.accepted()) {
-            throw new WorkerFailure("the worker refused the " + (again ? "restored" : "initial") + " rule set: " + reply.detail());
-        }
-        rules.put(CURRENT, payload);
-        // What it says about a restored rule set it has said, and counted, before.
-        if (!again) {
-            report(reply);
+        rules.open(config.rules);
+        if (sweepState.get().iterator().hasNext()) {
+            startSweep();
         }
     }
 
@@ -190,9 +187,7 @@ public class SegmentOperator extends AbstractStreamOperator<Row>
                 (long) row.getField(4),
                 (int) row.getField(5),
                 (byte[]) row.getField(6)));
-        if (!gathered.isEmpty() && flights.isEmpty()) {
-            sendOrLinger();
-        }
+        sendIfIdle();
     }
 
     @Override
@@ -218,6 +213,12 @@ public class SegmentOperator extends AbstractStreamOperator<Row>
         }
     }
 
+    private void sendIfIdle() throws Exception {
+        if (!gathered.isEmpty() && flights.isEmpty()) {
+            sendOrLinger();
+        }
+    }
+
     /** Sends what is gathered if it is due; otherwise sees to it that it will be. Only while nothing is on its way. */
     private void sendOrLinger() throws Exception {
         long due = gatheredSince + config.lingerMillis;
@@ -227,9 +228,7 @@ public class SegmentOperator extends AbstractStreamOperator<Row>
             lingering = true;
             getProcessingTimeService().registerTimer(due, time -> {
                 lingering = false;
-                if (!gathered.isEmpty() && flights.isEmpty()) {
-                    sendOrLinger();
-                }
+                sendIfIdle();
             });
         }
     }
@@ -250,9 +249,7 @@ public class SegmentOperator extends AbstractStreamOperator<Row>
         Object answer = worker.poll();
         if (answer != null) {
             apply((Frames.BatchReply) answer);
-            if (!gathered.isEmpty() && flights.isEmpty()) {
-                sendOrLinger();
-            }
+            sendIfIdle();
         }
     }
 
@@ -270,8 +267,7 @@ public class SegmentOperator extends AbstractStreamOperator<Row>
                 continue;
             }
             if (!group.customer.isEmpty()) {
-                setCurrentKey(group.customer);
-                group.stored = customers.value();
+                group.stored = customers.stored(group.customer);
             }
             bytes += group.frameBytes();
             if (bytes > config.maxFrameBytes - 64 && !groups.isEmpty()) {
@@ -301,7 +297,7 @@ public class SegmentOperator extends AbstractStreamOperator<Row>
     }
 
     /** Works off everything, with nothing gathered or on its way left. */
-    private void drain() throws Exception {
+    void drain() throws Exception {
         while (!gathered.isEmpty() || !flights.isEmpty()) {
             if (gathered.isEmpty() || flights.size() == MOST_FLIGHTS || !sendFrame()) {
                 finishOldest();
@@ -314,7 +310,7 @@ public class SegmentOperator extends AbstractStreamOperator<Row>
         return worker.await();
     }
 
-    private Frames.RulesReply askRules(byte[] payload) throws Exception {
+    Frames.RulesReply askRules(byte[] payload) throws Exception {
         return (Frames.RulesReply) ask(Frames.rules(payload), Frames::rulesReply, config.startDeadlineMillis);
     }
 
@@ -328,47 +324,17 @@ public class SegmentOperator extends AbstractStreamOperator<Row>
             Arrival.Group group = groups.get(i);
             away.remove(group.customer);
             if (!group.customer.isEmpty()) {
-                applyToCustomer(group, reply.states()[i], reply.timers()[i]);
+                customers.apply(group, reply.states()[i], reply.timers()[i]);
             } else if (reply.states()[i] != null) {
                 throw new IOException("the worker answered with a state for a record that names no customer");
             }
         }
         emit(reply.outputs());
         totals.add(reply.counters());
+        if (sweep.hasCome(groups)) {
+            goOnSweeping(sweep.dueAfter(getProcessingTimeService().getCurrentProcessingTime()));
+        }
         batchMillis = (System.nanoTime() - flight.sentAt()) / 1_000_000;
-    }
-
-    /** Timers are lazy: only an earlier moment is armed anew, a later one waits for the armed timer to fire and find nothing due. */
-    private void applyToCustomer(Arrival.Group group, byte[] state, long next) throws Exception {
-        long before = Stored.timer(group.stored);
-        long armed = before;
-        for (Arrival arrival : group.arrivals) {
-            if (arrival.isTimer() && arrival.time() == armed) {
-                armed = Stored.NO_TIMER;
-            }
-        }
-        boolean remove = state != null && !Stored.hasProfile(state);
-        boolean profile = state == null ? Stored.hasProfile(group.stored) : !remove;
-        setCurrentKey(group.customer);
-        if (next < armed || (remove && next != armed)) {
-            if (armed != Stored.NO_TIMER) {
-                timers.deleteEventTimeTimer(VoidNamespace.INSTANCE, armed);
-            }
-            if (next != Stored.NO_TIMER) {
-                timers.registerEventTimeTimer(VoidNamespace.INSTANCE, next);
-            }
-            armed = next;
-        }
-        if (!profile && armed == Stored.NO_TIMER) {
-            if (group.stored != null) {
-                customers.clear();
-            }
-        } else if (state != null) {
-            Stored.setTimer(state, armed);
-            customers.update(state);
-        } else if (armed != before) {
-            customers.update(Stored.withTimer(group.stored, armed));
-        }
     }
 
     private void emit(List<Row> outputs) {
@@ -377,43 +343,74 @@ public class SegmentOperator extends AbstractStreamOperator<Row>
         }
     }
 
-    // ---- rules ----
+    // ---- rules and control ----
 
     @Override
     public void processElement2(StreamRecord<byte[]> element) throws Exception {
-        byte[] payload = element.getValue();
-        byte[] current = rules.get(CURRENT);
-        if (payload == null || Arrays.equals(payload, current)) {
+        byte[] value = element.getValue();
+        if (value == null) {
             return;
         }
-        if (Rules.isOlder(payload, current)) {
-            count("rules_ignored");
+        if (!ControlRecord.isOne(value)) {
+            rules.hear(value);
             return;
         }
-        drain();
-        Frames.RulesReply reply = askRules(payload);
-        if (reply.accepted()) {
-            rules.put(CURRENT, payload);
-        } else {
-            LOG.warn("a rule set was refused and the one before stays: {}", reply.detail());
-            if (!reply.counters().containsKey("rules_refused")) {
-                count("rules_refused");
-            }
+        Optional<ControlRecord> record = ControlRecord.read(value, config.maxFrameBytes / 4);
+        if (record.isEmpty()) {
+            count("control_dropped");
+        } else if (record.get().kind() == ControlRecord.END) {
+            drain();
+            gather(CustomerText.NOBODY, record.get().arrival());
+            drain();
+            rules.handoverEnded(record.get().version());
+        } else if (record.get().concerns(getRuntimeContext().getTaskInfo())) {
+            gather(record.get().customer(), record.get().arrival());
+            sendIfIdle();
         }
-        report(reply);
     }
 
-    /** Each subtask hears of a rule set, but it shall be told and counted once. */
-    private void report(Frames.RulesReply reply) throws IOException {
+    /** Each subtask says how it stands with a rule set, but what it counts shall be counted once. */
+    void report(Frames.RulesReply reply) throws IOException {
+        emit(reply.outputs());
         if (subtask() == 0) {
-            emit(reply.outputs());
             totals.add(reply.counters());
         }
     }
 
-    private void count(String name) throws IOException {
+    /** Counts something once for all subtasks. */
+    void count(String name) throws IOException {
         if (subtask() == 0) {
             totals.add(name, 1);
+        }
+    }
+
+    // ---- the walk through all customers ----
+
+    /** Brings every customer under the present rules. */
+    void startSweep() {
+        try (Stream<String> keys = this.<String>getKeyedStateBackend().getKeys(CUSTOMER, VoidNamespace.INSTANCE)) {
+            sweep.start(keys.toList());
+        }
+        goOnSweeping(getProcessingTimeService().getCurrentProcessingTime() + 1);
+    }
+
+    private void goOnSweeping(long at) {
+        if (!finishing) {
+            getProcessingTimeService().registerTimer(at, time -> {
+                sweepOn();
+                sendIfIdle();
+            });
+        }
+    }
+
+    /** Hands the next customers to the worker, or says that these were all. */
+    private void sweepOn() throws Exception {
+        for (String customer : sweep.next(getProcessingTimeService().getCurrentProcessingTime())) {
+            gather(customer, Arrival.reconcile());
+        }
+        if (sweep.isThrough()) {
+            sweep.stop();
+            gather(CustomerText.NOBODY, Arrival.reconciled(sweep.met()));
         }
     }
 
@@ -464,12 +461,18 @@ public class SegmentOperator extends AbstractStreamOperator<Row>
             throw new IllegalStateException("a checkpoint was taken while arrivals were under way: they would be lost");
         }
         totalsState.update(totals.snapshot());
+        sweepState.update(sweep.isUnderWay() ? List.of(sweep.left()) : List.of());
         super.snapshotState(context);
     }
 
     @Override
     public void finish() throws Exception {
+        finishing = true;
         drain();
+        while (sweep.isUnderWay()) {
+            sweepOn();
+            drain();
+        }
         super.finish();
     }
 

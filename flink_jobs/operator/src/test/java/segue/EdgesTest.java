@@ -71,9 +71,9 @@ class EdgesTest {
 
     @Test
     void ruleSetsAreComparedByVersion() {
-        assertEquals(OptionalLong.of(7), Rules.version(OperatorBench.bytes("{\"a\":{\"version\":1},\"version\":7}")));
+        assertEquals(OptionalLong.of(15), Rules.code(OperatorBench.bytes("{\"a\":{\"version\":1},\"version\":7}")));
         for (String none : new String[] {"", "[]", "{}", "{\"version\":\"7\"}", "{\"version\":7.5}", "{\"a\"", "\u0000", "{\"version\":99999999999999999999}"}) {
-            assertEquals(OptionalLong.empty(), Rules.version(OperatorBench.bytes(none)), none);
+            assertEquals(OptionalLong.empty(), Rules.code(OperatorBench.bytes(none)), none);
         }
         assertTrue(Rules.isOlder(OperatorBench.rules(1), OperatorBench.rules(2)));
         assertEquals(false, Rules.isOlder(OperatorBench.rules(2), OperatorBench.rules(2)));

@@ -3,6 +3,7 @@ package segue;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.io.IOException;
 import java.net.URISyntaxException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
@@ -24,6 +25,8 @@ import org.apache.flink.streaming.runtime.watermarkstatus.WatermarkStatus;
 import org.apache.flink.streaming.util.KeyedTwoInputStreamOperatorTestHarness;
 import org.apache.flink.types.Row;
 import org.junit.jupiter.api.function.Executable;
+import org.msgpack.core.MessageBufferPacker;
+import org.msgpack.core.MessagePack;
 
 /** One subtask of the operator on Flink's harness, with a worker process (src/test/resources/worker.py) and a mailbox the test runs. */
 final class OperatorBench implements AutoCloseable {
@@ -66,6 +69,26 @@ final class OperatorBench implements AutoCloseable {
 
     static byte[] rules(int version) {
         return bytes("{\"rules\": [{\"version\": 99}], \"version\": " + version + "}");
+    }
+
+    /** The same while a segment is warming. */
+    static byte[] warming(int version) {
+        return bytes("{\"version\": " + version + ", \"warming\": {\"s\": null}}");
+    }
+
+    /** A record of the control topic, as the source hands it on. */
+    static byte[] control(Object... parts) throws IOException {
+        try (MessageBufferPacker packer = MessagePack.newDefaultBufferPacker()) {
+            packer.packArrayHeader(parts.length);
+            for (Object part : parts) {
+                if (part instanceof Integer number) {
+                    packer.packInt(number);
+                } else {
+                    packer.packString((String) part);
+                }
+            }
+            return RawBytes.control().deserialize(packer.toByteArray());
+        }
     }
 
     static byte[] bytes(String text) {

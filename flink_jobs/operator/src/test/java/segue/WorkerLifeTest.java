@@ -42,11 +42,11 @@ class WorkerLifeTest {
     }
 
     @Test
-    void otherSubtasksTakeTheRulesSilently() throws Exception {
+    void otherSubtasksSayHowTheyStandAndCountNothing() throws Exception {
         try (OperatorBench bench = new OperatorBench(OperatorBench.config(), 2, 1).open()) {
             bench.broadcast(OperatorBench.rules(2));
             bench.broadcast(OperatorBench.bytes("{\"version\": 3, \"bad\": true}"));
-            assertEquals(List.of(), bench.said(4));
+            assertEquals(List.of("rules:version 1 taken", "rules:version 2 taken", "rules:version 3 refused"), bench.said(4));
             assertEquals(0, bench.total("rules_seen"));
             assertEquals(0, bench.total("rules_refused"));
         }

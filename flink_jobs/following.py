@@ -1,0 +1,67 @@
+"""The rules that a worker follows: compiled, and what going over to them takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from profiles import Profile
+from rules.handover import Changeover, is_known
+from rules.plan import Limits, Plan, compile_plan
+from rules.rule_set import RuleSet
+from rules.step import Decision
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A rule set as `step` wants it. `warming` names the segments that it does not have yet, or has as they were before."""
+
+    version: int
+    code: int
+    plan: Plan
+    warming: Mapping[str, str | None] = field(default_factory=dict)
+
+
+class Following:
+    """One rule set in force: `rules` is what customers are evaluated under.
+
+    `changeover` is there while segments are warming, and afterwards for customers who have not been brought under the live rules yet.
+    """
+
+    def __init__(self, rule_set: RuleSet, limits: Limits, before: Following | None) -> None:
+        self.version = rule_set.version
+        self.stage = rule_set.stage
+        self.changeover: Changeover | None = None
+        live = Compiled(self.version, 2 * self.version + 1, compile_plan(rule_set.segments, limits))
+        self.rules = live
+        if not self.stage:
+            plan = compile_plan(rule_set.active.segments, limits)
+            self.rules = Compiled(self.version, rule_set.code, plan, rule_set.warming)
+            self.changeover = Changeover(self.rules, live, rule_set.warming)
+        elif before is not None and before.changeover is not None and before.version == self.version:
+            active = before.changeover.active
+            self.changeover = Changeover(active, live, before.changeover.warming)
+
+    @property
+    def is_warming(self) -> bool:
+        """Whether segments wait for their history."""
+        return not self.stage
+
+    def has_to_merge(self, profile: Profile | None) -> bool:
+        """Whether a customer is to be brought under the live rules with what was kept and handed over meanwhile."""
+        return (
+            self.changeover is not None and self.stage > 0 and profile is not None and profile.rules != self.rules.code
+        )
+
+    def merge(self, profile: Profile | None, watermark: int, customer: str) -> tuple[Profile | None, Decision]:
+        """Bring a customer under the live rules."""
+        assert self.changeover is not None
+        return self.changeover.merge(profile, watermark, customer)
+
+    def keeps(self, profile: Profile | None) -> bool:
+        """Whether a profile is nothing but a handed-over shadow that is still wanted."""
+        return profile is not None and not is_known(profile) and self.is_warming and self.waits(profile)
+
+    def waits(self, profile: Profile) -> bool:
+        """Whether what a profile keeps for later is meant for these rules."""
+        return bool(profile.waiting) and profile.waiting[0] == self.rules.code
