@@ -223,6 +223,10 @@ class Trail(Slot):
             return False
         return self._search(state, clock)
 
+    def newest(self, state: list[Any]) -> int | None:
+        times = state[0][2]
+        return times[-1] if times else None
+
     def mark(self, event: Any) -> Any:
         """What the event can be: its bits, with `per` those for each of its values; false if it is nothing."""
         roles = self.roles.get(event.name, self.others)
