@@ -34,7 +34,7 @@ def read_during(reader: Reader, found: Node) -> During:
     weekdays = {day for days in _each(reader, node, "weekdays", _weekdays) for day in days}
     hours = sorted(set(_each(reader, node, "hours", _hours)))
     dates = sorted(set(_each(reader, node, "dates", _dates)))
-    if not any(key in node for key in DURING_KEYS[:3]):
+    if not any(key in node for key in DURING_KEYS[:3]) and all(key in DURING_KEYS for key in node):
         reader.wrong(node, "`during` says neither weekdays nor hours nor dates", DURING_EXAMPLE)
     if len(weekdays) == 7:
         weekdays = set()  # every day is what goes without saying
