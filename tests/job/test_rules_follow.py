@@ -54,16 +54,28 @@ def apply(bench: JobBench, **files: str) -> RuleSet:
 
 
 def statuses(bench: JobBench) -> list[dict[str, Any]]:
-    """What the job has said about rule sets."""
-    return [one.json() for one in bench.read("rule_status")]
+    """What the job has said about rule sets as they came."""
+    return [word for one in bench.read("rule_status") if is_first_word(word := one.json())]
+
+
+def is_first_word(status: dict[str, Any]) -> bool:
+    """Whether a word says that a rule set has come, not that all customers have been gone through since."""
+    return status["stage"] != "reconciled"
 
 
 def wait_status(bench: JobBench, count: int) -> dict[str, Any]:
     """Wait until the job has said so much about rule sets; the last of it."""
     reader = bench.reader("rule_status")
-    bench.wait(lambda: len(reader.poll()) >= count, f"there are {count} words on rule sets")
-    found: dict[str, Any] = reader.records[count - 1].json()
-    return found
+
+    def words() -> list[dict[str, Any]]:
+        return [word for one in reader.records if is_first_word(word := one.json())]
+
+    def are_there() -> bool:
+        reader.poll()
+        return len(words()) >= count
+
+    bench.wait(are_there, f"there are {count} words on rule sets")
+    return words()[count - 1]
 
 
 def test_without_rules_no_job_is_submitted(job_bench: BenchMaker) -> None:
