@@ -29,6 +29,8 @@ def settings(spec: Spec) -> Settings:
             late_events=f"{spec.changes}-late",
             rule_status=f"{spec.changes}-status",
             rules=f"{spec.changes}-rules",
+            control=f"{spec.changes}-control",
+            explanations=f"{spec.changes}-explanations",
         ),
         job=Job(
             name=spec.changes,
