@@ -12,23 +12,27 @@ from rules import vocabulary
 from rules.conditions import count_bounds
 from rules.definition import (
     Absent,
+    Affinity,
     Aggregate,
     All,
     AnyOf,
     AtLeast,
     Condition,
+    Engagement,
     EventRef,
     Happened,
     Hysteresis,
     Not,
     Operator,
     Points,
+    Rate,
     Score,
     Since,
     Test,
     Trait,
+    Trend,
 )
-from rules.kinds import KINDS
+from rules.kinds import KINDS, numbers
 from rules.kinds.kind import Kind
 from rules.reader import LARGEST_COUNT, LONGEST_NAME, Reader
 
@@ -165,16 +169,20 @@ class ConditionReader(Reader):
         tests = self.numbers(found, vocabulary.COUNT_OPERATORS, "`count`", "count")
         if len(self.errors) > before:
             return default
+        self.possible_count(found, tests)
+        return tests
+
+    def possible_count(self, node: Mapping, tests: tuple[Test, ...]) -> None:
+        """Note where the comparisons of a count say nothing, or what no number satisfies."""
         low, high = count_bounds(tests)
         if high == 0:
-            self.wrong(found, "this asks for no event at all", "write `absent: <event>`")
+            self.wrong(node, "this asks for no event at all", "write `absent: <event>`")
         elif high is not None and low > high:
-            self.wrong(found, "no number satisfies these comparisons")
+            self.wrong(node, "no number satisfies these comparisons")
         elif low == 0 and high is None:
-            self.wrong(found, "every number satisfies these comparisons", "write `count: {gte: 1}`, or leave it out")
+            self.wrong(node, "every number satisfies these comparisons", "write `count: {gte: 1}`, or leave it out")
         elif low > LARGEST_COUNT:
-            self.wrong(found, f"counts are kept up to {LARGEST_COUNT:,}")
-        return tests
+            self.wrong(node, f"counts are kept up to {LARGEST_COUNT:,}")
 
     def absent(self, node: Mapping) -> Condition:
         return Absent(EventRef(self.event_name(node["absent"], "`absent`"), self.where(node), self.during(node)), self.within(node))
@@ -199,6 +207,9 @@ class ConditionReader(Reader):
         )
         if node is None:
             return nothing
+        found = node.get("fn")
+        if isinstance(found, Scalar) and found.value in numbers.FUNCTIONS:
+            return numbers.read_function(self, node, str(found.value))
         before = len(self.errors)
         fn = self.function(node)
         operators = vocabulary.COUNT_OPERATORS if fn == "distinct" else vocabulary.NUMBER_OPERATORS
@@ -215,23 +226,23 @@ class ConditionReader(Reader):
             low, high = count_bounds(tests)
             if high is not None and low > high:
                 self.wrong(node, "no number satisfies these comparisons")
-        return Aggregate(fn, of, ref, tests, self.within(node))
+        condition = self.with_exit(node, Aggregate(fn, of, ref, tests, self.within(node)))
+        if fn == "distinct":
+            numbers.check_whole_exit(self, node)
+        return condition
 
     def function(self, node: Mapping) -> Literal["sum", "mean", "min", "max", "distinct"]:
         found = node.get("fn")
         name = found.plain() if isinstance(found, Scalar) else None
+        functions = (*vocabulary.AGGREGATES, *numbers.FUNCTIONS)
         if name in vocabulary.AGGREGATES:
             return cast(Literal["sum", "mean", "min", "max", "distinct"], name)
         if found is None:
-            self.wrong(node, "'fn' is missing here", f"one of {', '.join(vocabulary.AGGREGATES)}")
-        elif name == "count":
-            self.wrong(
-                found, "events are counted by `event` and `count`", "write `{event: ..., within: ..., count: {gte: 3}}`"
-            )
+            self.wrong(node, "'fn' is missing here", f"one of {', '.join(functions)}")
         else:
-            hint = suggestion(str(name)[:60], vocabulary.AGGREGATES)
+            hint = suggestion(str(name)[:60], functions)
             self.wrong(
-                found, f"`fn` is one of {', '.join(vocabulary.AGGREGATES)}", hint if hint.startswith("did") else ""
+                found, f"`fn` is one of {', '.join(functions)}", hint if hint.startswith("did") else ""
             )
         return "sum"
 
@@ -282,7 +293,9 @@ class ConditionReader(Reader):
             if missing := [key for key in vocabulary.POINT_KEYS if key not in one]:
                 self.wrong(one, f"{missing[0]!r} is missing here", "write `{when: {...}, points: 3}`")
                 continue
+            self.negated += 1  # what adds points may take some away: a second threshold would not always keep in
             weighed.append((self.condition(one["when"]), float(self.number(one["points"], "`points`"))))
+            self.negated -= 1
         tests = self.numbers(node, vocabulary.NUMBER_OPERATORS, "`points`", "number")
         return self.with_exit(node, Points(tuple(weighed), tests))
 
@@ -303,7 +316,7 @@ class ConditionReader(Reader):
             limit = self.number(node[key], f"`{key}`")
             words = "gte" if key == "exit_below" else "lte"
             if self.negated:
-                self.wrong(at, f"{key!r} cannot stand beneath `not`", "turn the comparison round instead")
+                self.wrong(at, f"{key!r} cannot stand beneath `not` or `points`", "turn the comparison round, or leave it out")
             elif not bounds or len(condition.tests) > 1:
                 self.wrong(at, f"{key!r} goes with one `{words}`", f"write for example `{words}: 0.7`")
             elif not isinstance(bounds[0], int | float) or (limit > bounds[0]) == (key == "exit_below"):
@@ -332,7 +345,7 @@ class ConditionReader(Reader):
 CONDITION_KEYS: Final = (*vocabulary.CONDITION_KEYS, *KINDS)
 """Each condition has exactly one of these."""
 
-Numeric = Score | Aggregate | Points
+Numeric = Score | Aggregate | Points | Rate | Trend | Affinity | Engagement
 """Conditions with one number and its comparisons in `tests`."""
 
 

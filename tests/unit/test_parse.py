@@ -279,8 +279,8 @@ TESTED = "segment: x\nwhen: {event: A}\ntests:\n  - "
             "4:11: `now` must be a time",
         ),
         (
-            TESTED + "{scores: {a: 1}, given: [{at: 0m, event: A}], expect: [{at: 0m, in: true}]}",
-            "4:6: unknown key 'scores'",
+            TESTED + "{score: {a: 1}, given: [{at: 0m, event: A}], expect: [{at: 0m, in: true}]}",
+            "4:6: unknown key 'score'",
         ),
     ],
 )
