@@ -72,6 +72,7 @@ class Account:
 
     `read` counts the lines of a file that were rejected, and its events; `refused` are counts by reason, `older` lie before the time
     asked for, `others` belong to customers who are not wanted. Times are event times in epoch milliseconds; `end` is the newest of all.
+    `begun_before`: the source holds more before the time asked for, so that all of that time is covered.
     """
 
     read: int = 0
@@ -82,6 +83,7 @@ class Account:
     first_time: int | None = None
     last_time: int | None = None
     end: int = 0
+    begun_before: bool = False
 
     def note(self, event: Event) -> None:
         """Count an event that is handed on."""
@@ -106,6 +108,7 @@ class Account:
         times = [one for one in (self.last_time, other.last_time) if one is not None]
         self.last_time = max(times, default=None)
         self.end = max(self.end, other.end)
+        self.begun_before = self.begun_before or other.begun_before
 
 
 @dataclass(frozen=True)
@@ -234,6 +237,7 @@ def read_file(
     held.sort(key=lambda one: one[:2])
     account.end = newest
     cutoff = newest - days * DAY if days is not None else 0
+    account.begun_before = bool(held) and 0 < held[0][0] <= cutoff
     for at, line, customer, value in held:
         if 0 < at <= cutoff:
             account.older += 1
@@ -321,6 +325,8 @@ def read_topic(
         if days is not None:
             cutoff = int(_newest(consumer, until, settings) - days * DAY)
         _rewind(consumer, partitions, cutoff - settings.job.skew)
+        begins = consumer.beginning_offsets(partitions)
+        account.begun_before = any(consumer.position(one) > begins[one] for one in partitions)
         yield from _arrivals(settings, _records(consumer, until), account, share or Share(), cutoff, until)
     except (KafkaError, OSError) as error:
         where = settings.kafka.bootstrap_servers
@@ -434,6 +440,7 @@ def _arrivals(
             account.refused[reason or NO_CUSTOMER] += 1
         elif 0 < at <= cutoff:
             account.older += 1
+            account.begun_before = True
         else:
             yield Arrived(customer, value, received_at, partition, record.offset, watermark.value)
         watermark.note(partition, at)

@@ -176,7 +176,7 @@ def report(trial: Trial, findings: Findings, focus: list[str], compared_with: st
         "customers": findings.customers,
         "compared_with": compared_with or None,
         "focus": focus,
-        "warnings": warnings(trial.rules, focus, account),
+        "warnings": warnings(trial.rules, focus, account, trial.days),
         "segments": [
             {
                 "segment": name,

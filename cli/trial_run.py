@@ -210,11 +210,13 @@ def _members(profile: Profile | None) -> set[str]:
     return {name for name, entry in profile.segments.items() if entry[0]} if profile is not None else set()
 
 
-def warnings(rules: RuleSet, names: Iterable[str], account: Account) -> list[str]:
+def warnings(rules: RuleSet, names: Iterable[str], account: Account, days: float | None = None) -> list[str]:
     """What the figures of these segments do not show, in words: mostly where the history is shorter than what a rule looks at."""
     if account.first_time is None or account.last_time is None:
         return ["no event was read: the figures say nothing"]
     covered = account.last_time - account.first_time
+    if days is not None and account.begun_before:
+        covered = max(covered, int(days * DAY))
     present = {one.name for one in rules.segments}
     wanted = set(names)
     said: list[str] = []

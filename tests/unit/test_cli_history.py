@@ -223,14 +223,16 @@ def test_days_leave_out_what_happened_before_even_if_it_was_stored_late() -> Non
     loaded = [record("a", T + day * DAY, stamp=T + 500 * DAY) for day in range(10)]
     found, account, _ = topic({0: loaded}, days=3)
     assert [one.offset for one in found] == [7, 8, 9]
-    assert account.older == 7
+    assert account.older == 7 and account.begun_before
 
 
 def test_days_skip_records_that_were_stored_before() -> None:
     live = [record("a", T + day * DAY) for day in range(10)]
     found, account, _ = topic({0: live}, days=3)
     assert [one.offset for one in found] == [7, 8, 9]
-    assert account.read < 10
+    assert account.read < 10 and account.begun_before
+    assert not topic({0: live})[1].begun_before
+    assert not topic({0: live}, days=30)[1].begun_before
 
 
 def test_a_topic_that_is_not_there_is_said_so() -> None:

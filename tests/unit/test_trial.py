@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,17 @@ def test_a_window_that_fits_into_the_history_is_no_warning(tmp_path: Path, capsy
     assert found["warnings"] == [] and found["focus"] == []
 
 
+def test_a_history_that_is_cut_to_the_days_asked_for_covers_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    history = events(tmp_path / "events.jsonl")
+    one = folder(tmp_path / "one", buyer=BUYER) / "buyer.yaml"
+    others = str(folder(tmp_path / "b", often=OFTEN))
+    assert told(capsys, str(one), "--history", str(history), "--against", others, "--days", "7")["warnings"] == []
+    (warning,) = told(capsys, str(one), "--history", str(history), "--against", others, "--days", "6.9")["warnings"]
+    assert warning.startswith("buyer looks back 7d, and the history covers only 6d21h")
+
+
 def test_an_empty_history_is_said_to_say_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "events.jsonl").write_text("{}\n")
     rules = folder(tmp_path / "one", buyer=BUYER)
@@ -315,6 +327,19 @@ def test_every_chart_has_a_title_and_a_table_with_its_figures(tmp_path: Path, ru
     assert text.count("<svg") == text.count('role="img"') == text.count("<title>") - 1 == 2
     assert text.count("<summary>Day by day</summary>") == 2
     assert '<tr><th scope="row">2026-01-01</th><td class="n">40</td>' in text
+
+
+def test_every_bar_stands_within_its_chart(tmp_path: Path, rules: RuleSet) -> None:
+    text = page(made(tmp_path, rules))
+    bars = re.findall(r'<rect class="(in|out)" x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)"/>', text)
+    assert len(bars) > 20
+    width, height = map(int, re.findall(r'viewBox="0 0 (\d+) (\d+)"', text)[0])
+    for kind, *numbers in bars:
+        left, top, wide, high = map(float, numbers)
+        assert 0 <= left <= left + wide <= width + 0.1
+        upwards = 19.9 <= top <= top + high <= height / 2 + 0.1
+        downwards = height / 2 - 0.1 <= top <= top + high <= height - 19.9
+        assert upwards if kind == "in" else downwards, "labels stand above and below"
 
 
 def test_the_terminal_shows_the_same_figures(tmp_path: Path, rules: RuleSet) -> None:
