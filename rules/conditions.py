@@ -196,7 +196,7 @@ def returned(text: str, key: int, window: int, low: int, high: int | None, thres
 
 def since(text: str, key: int, first: bool, tests: tuple[Test, ...], threshold: Any) -> Compiled:
     """How long ago the last (first) event was, in milliseconds, compared. False if it never was."""
-    bounds = [_time_bounds(test) for test in tests]
+    bounds = [time_bounds(test) for test in tests]
 
     def at(profile: Profile) -> int | None:
         state = profile.slots.get(key)
@@ -225,7 +225,8 @@ def since(text: str, key: int, first: bool, tests: tuple[Test, ...], threshold: 
     return Compiled(text, evaluate, slots=frozenset((key,)), measure=ago, threshold=threshold)
 
 
-def _time_bounds(test: Test) -> tuple[int, int]:
+def time_bounds(test: Test) -> tuple[int, int]:
+    """The shortest and the longest time, in milliseconds, that satisfy the test."""
     operator, operand = test.operator, test.operand
     if operator is Operator.BETWEEN:
         return operand[0], operand[1]  # type: ignore[index,return-value]

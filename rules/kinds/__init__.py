@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from rules.compiled import Compiled
 from rules.definition import Leaf
-from rules.kinds import calendar, context, journey, members, scores, sessions
+from rules.kinds import calendar, context, engagement, journey, members, numbers, rfm, scores, sessions
 from rules.kinds.calendar import event_during
 from rules.kinds.journey import journey_slot
 from rules.kinds.kind import Kind
@@ -23,12 +23,18 @@ KINDS: Final[dict[str, Kind]] = {
         *calendar.KINDS,
         *context.KINDS,
         *sessions.KINDS,
+        *numbers.KINDS,
+        *engagement.KINDS,
+        *rfm.KINDS,
         *scores.KINDS,
         *members.KINDS,
     )
 }
 
-_COMPILE: Final = {definition: kind.compile for kind in KINDS.values() for definition in kind.definitions}
+_COMPILE: Final = {
+    **numbers.COMPILE,
+    **{definition: kind.compile for kind in KINDS.values() for definition in kind.definitions},
+}
 
 
 def compile_kind(compiler: Compiler, condition: Leaf) -> Compiled:

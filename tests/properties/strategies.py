@@ -34,10 +34,23 @@ from rules.definition import (
 )
 from tests.properties.strategies_govern import divided, model_outputs, models_of, of_models, points
 from tests.properties.strategies_journey import journey_kinds, journeys
+from tests.properties.strategies_numbers import number_kinds
+from tests.properties.strategies_time import (
+    START,
+    contexts,
+    durings,
+    moment_traits,
+    moments,
+    optional_durings,
+    places,
+    sessions,
+    time_kinds,
+    value_tests,
+    zones,
+)
 
 Scores = Mapping[str, float | str]
 
-START = 1_700_000_000_000
 STEP = 10
 WINDOWS = (10, 20, 30, 50)
 NAMES = ("A", "B", "C")
@@ -56,7 +69,7 @@ def _test(path: str, operator: Operator, operand: Any) -> Test:
 @st.composite
 def event_tests(draw: st.DrawFn) -> Test:
     """A test on an event: numbers, text, lists, what is missing, what has another type."""
-    kind = draw(st.sampled_from(("product", "price", "line", "line price", "device", "exists", "flag")))
+    kind = draw(st.sampled_from(("product", "price", "line", "line price", "device", "exists", "flag", "moment")))
     match kind:
         case "product":
             operator = draw(st.sampled_from((Operator.EQ, Operator.NE, Operator.STARTS_WITH, Operator.CONTAINS)))
@@ -75,6 +88,8 @@ def event_tests(draw: st.DrawFn) -> Test:
             return _test(
                 "properties.lines[].price", Operator.BETWEEN, draw(st.sampled_from(((1, 9.99), (0, 30), (10, 20))))
             )
+        case "moment":
+            return draw(value_tests())
         case "device":
             return _test("context.device.type", Operator.EQ, "mobile")
         case "exists":
@@ -89,7 +104,7 @@ def event_tests(draw: st.DrawFn) -> Test:
 def refs(draw: st.DrawFn) -> EventRef:
     name = draw(st.sampled_from((*NAMES, *NAMES, ANY_EVENT)))
     where = draw(st.lists(event_tests(), max_size=2)) if draw(st.integers(0, 2)) == 0 else []
-    return EventRef(name, tuple(where))
+    return EventRef(name, tuple(where), draw(optional_durings))
 
 
 @st.composite
@@ -183,6 +198,11 @@ leaf_conditions: st.SearchStrategy[Condition] = st.one_of(
     traits(),
     sequences(refs()),
     journeys(refs()),
+    *number_kinds(refs()).values(),
+    durings(),
+    contexts,
+    sessions(refs()),
+    moment_traits,
     of_models,
 )
 
@@ -211,6 +231,9 @@ KINDS: dict[str, st.SearchStrategy[Condition]] = {
         st.sampled_from(("properties.product", "properties.lines[].product")),
     ),
     "where": st.builds(lambda test, window: Happened(EventRef("A", (test,)), window), event_tests(), windows),
+    "event during": st.builds(lambda during, window: Happened(EventRef("A", (), during), window), durings(), windows),
+    "moments and patterns": st.builds(lambda test: Happened(EventRef("A", (test,)), 20), value_tests()),
+    **time_kinds(),
     "absent": st.builds(Absent, plain_refs, optional_windows),
     "since": sinces(plain_refs),
     "aggregate": aggregates(plain_refs, ("sum", "mean", "min", "max")),
@@ -222,6 +245,7 @@ KINDS: dict[str, st.SearchStrategy[Condition]] = {
     ),
     "mixed": _nested(st.one_of(simple, _nested(simple))),
     **journey_kinds(plain_refs),
+    **number_kinds(plain_refs),
     "score or cluster": of_models,
     "points": points(st.one_of(simple, of_models)),
     "two thresholds": divided(st.one_of(simple, of_models)),
@@ -251,12 +275,12 @@ def segment_lists(
 
 _prices = st.sampled_from((*PRICES, "20", None, True))
 _products = st.sampled_from((*PRODUCTS, "x", "7", 7.0, None))
-_line = st.fixed_dictionaries({"product": _products}, optional={"price": _prices})
+_line = st.fixed_dictionaries({"product": _products}, optional={"price": _prices, "at": moments})
 _lines = st.lists(st.one_of(_line, st.just({})), max_size=3)
 
 properties: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {"product": _products, "price": _prices, "lines": st.one_of(_lines, _lines, st.just("none"))},
-    optional={"flag": st.sampled_from((True, False, "true"))},
+    optional={"flag": st.sampled_from((True, False, "true")), "at": moments},
 )
 _vip = st.sampled_from((True, False, None))
 written_traits: st.SearchStrategy[dict[str, Any] | None] = st.one_of(
@@ -268,11 +292,10 @@ written_traits: st.SearchStrategy[dict[str, Any] | None] = st.one_of(
             "vip": _vip,
             "tier": st.sampled_from(("gold", "bronze", None)),
             "score": st.sampled_from((0.7, 0.69, "0.9", None)),
+            "joined": moments,
+            "timezone": zones,
         },
     ),
-)
-contexts: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
-    ({}, {}, {"device": {"type": "mobile"}}, {"device": {"type": "tablet"}}, {"device": "mobile"})
 )
 
 
@@ -311,7 +334,7 @@ def _happenings(names: tuple[str, ...], span: int) -> st.SearchStrategy[_Happeni
         st.sampled_from((*("once",) * 18, "again", "from the future", "nearly from the future")),
         properties,
         written_traits,
-        contexts,
+        places(),
     )
 
 

@@ -241,12 +241,8 @@ TESTED = "segment: x\nwhen: {event: A}\ntests:\n  - "
         (W + "{since: A, lt: 7d, gt: 7d}", "2:7: no time since satisfies these comparisons"),
         (W + "{since: A, lt: 7}", "2:22: `lt` must be a duration"),
         (
-            W + "{aggregate: {of: properties.a, fn: rate, event: A, gte: 1}}",
-            "2:42: 'rate' is not something this version knows yet",
-        ),
-        (
             W + "{aggregate: {of: properties.a, fn: sums, event: A, gte: 1}}",
-            "2:42: `fn` is one of sum, mean, min, max, distinct (did you mean 'sum'?)",
+            "2:42: `fn` is one of sum, mean, min, max, distinct, count, rate, trend (did you mean 'sum'?)",
         ),
         (W + "{aggregate: {of: properties.a, fn: sum, event: A}}", "2:19: `aggregate` compares with nothing"),
         (W + "{aggregate: {of: properties.a, fn: sum, event: A, gte: x}}", "2:62: `gte` must be a number, not x"),

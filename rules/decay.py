@@ -1,0 +1,139 @@
+"""Points that halve with time, kept as whole numbers: exact enough for a millionth, and the same in whatever order they come.
+
+Time is cut into spans of one half-life. What an event adds to its span is its points, grown as if they had been given when the span
+began; so the sums of spans are related by powers of two, and all that time does to the total is to divide it.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from functools import lru_cache
+from typing import Any, Final
+
+from profiles.profile import NEVER
+from profiles.values import MICROS
+from rules.slots import Slot, State
+from rules.tallies import bounded
+
+SPANS: Final = 32
+"""So many spans are remembered, the newest: of points older than that, less than a two-billionth would be left."""
+
+_SCALE: Final = 32
+"""Sums of spans are kept in this power of two of a point."""
+
+_STEPS: Final = 40
+"""Binary digits of the part of a half-life by which a power of two is found."""
+
+_ONE: Final = 1 << 62
+
+_GONE: Final = 128
+"""After so many half-lives not half a millionth is left of the most that a sum can hold."""
+
+
+def _roots() -> tuple[int, ...]:
+    """The square root of two, the root of that, and so on, as fractions of `_ONE`."""
+    found, one = [], _ONE << 1
+    for _ in range(_STEPS):
+        one = math.isqrt(one * _ONE)
+        found.append(one)
+    return tuple(found)
+
+
+_ROOTS: Final = _roots()
+
+
+@lru_cache(4096)
+def _growth(part: int) -> int:
+    """Two to the power of `part` (of `1 << _STEPS`) as a fraction of `_ONE`; in whole numbers, so alike on every machine."""
+    found = _ONE
+    for place, root in enumerate(_ROOTS, 1):
+        if part >> (_STEPS - place) & 1:
+            found = found * root >> 62
+    return found
+
+
+def growth(passed: int, half_life: int) -> int:
+    """Two to the power of `passed / half_life`, which is less than one, as a fraction of `1 << 62`.
+
+    >>> growth(0, 7) == 1 << 62, round(growth(1, 2) / (1 << 62), 9)
+    (True, 1.414213562)
+    """
+    return _growth((passed << _STEPS) // half_life)
+
+
+class Decay(Slot):
+    """Points by span: `[spans, sums]`, ascending. Several kinds of events with points of their own share one state."""
+
+    __slots__ = ("half_life", "points")
+
+    def __init__(self, key: int, half_life: int, points: float) -> None:
+        super().__init__(key, SPANS * half_life)
+        self.half_life = half_life
+        self.points = round(points * MICROS)
+
+    def add(self, slots: State, time: int, event: Any, clock: int) -> bool:
+        span, passed = divmod(time, self.half_life)
+        given = _rounded(self.points * growth(passed, self.half_life) << _SCALE, MICROS * _ONE)
+        state = slots.get(self.key)
+        if state is None:
+            slots[self.key] = [[span], [given]]
+            return True
+        spans, sums = state
+        at = bisect_left(spans, span)
+        if at < len(spans) and spans[at] == span:
+            sums[at] = bounded(sums[at] + given)
+        else:
+            spans.insert(at, span)
+            sums.insert(at, given)
+        gone = bisect_left(spans, spans[-1] - SPANS + 1)
+        del spans[:gone], sums[:gone]
+        return True
+
+
+def _rounded(number: int, divisor: int) -> int:
+    """The quotient as a whole number, away from zero where it lies half-way: the same for both signs."""
+    quotient = (2 * abs(number) + divisor) // (2 * divisor)
+    return quotient if number >= 0 else -quotient
+
+
+def left(state: list[list[int]] | None, clock: int, half_life: int) -> int:
+    """What is left of the points at the clock, in millionths. It only ever comes nearer to nothing with time."""
+    if state is None:
+        return 0
+    spans, sums = state
+    newest = spans[-1]
+    total = sum(one << (SPANS - 1 - (newest - span)) for span, one in zip(spans, sums, strict=True))
+    span, passed = divmod(clock, half_life)
+    if span - newest > _GONE:
+        return 0
+    halved = (SPANS - 1) + _SCALE + (span - newest)
+    return _rounded(total * MICROS * _ONE, growth(passed, half_life) << halved)
+
+
+def reaches(state: list[list[int]], clock: int, half_life: int, level: int) -> int:
+    """The first moment after the clock at which less than `level` is left, in millionths without sign; `level` is above zero.
+
+    NEVER where less is left already. The moment is estimated by logarithm, then settled by looking at the milliseconds around it.
+    """
+    now = abs(left(state, clock, half_life))
+    if now < level:
+        return NEVER
+    guess = clock + max(1, math.ceil(half_life * math.log2(now / (level - 0.5))))
+    high_enough, too_low = clock, guess
+    pace = 1
+    while abs(left(state, too_low, half_life)) >= level:
+        high_enough, too_low, pace = too_low, too_low + pace, pace * 2
+    pace, at = 1, too_low - 1
+    while at > high_enough:
+        if abs(left(state, at, half_life)) >= level:
+            high_enough = at
+            break
+        too_low, at, pace = at, at - pace, pace * 2
+    while too_low - high_enough > 1:
+        middle = (high_enough + too_low) // 2
+        if abs(left(state, middle, half_life)) >= level:
+            high_enough = middle
+        else:
+            too_low = middle
+    return too_low
