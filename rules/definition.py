@@ -22,7 +22,7 @@ class Operator(enum.StrEnum):
     """How a value is compared. `between` includes both ends; text comparisons are exact (no case folding).
 
     `matches` is a regular expression somewhere in a text. `before` and `after` compare moments (operand in epoch
-    milliseconds); `within` asks that a moment lies at most so many milliseconds back of the event, for a trait of the clock.
+    milliseconds); `within` asks that a moment lies in the window of so many milliseconds that ends with the event, for a trait with the clock.
     """
 
     EQ = "eq"
@@ -168,7 +168,10 @@ class Trend:
 
 @dataclass(frozen=True)
 class Context:
-    """`context:` of the newest event that says so (`device.type`, `campaign.name`), within a window if one is given."""
+    """`context:` what the newest event says that says anything at a path, within a window if one is given.
+
+    The paths of the tests begin with `context.`, though the rule leaves that out.
+    """
 
     tests: tuple[Test, ...]
     within: int | None = None
@@ -178,8 +181,9 @@ class Context:
 class During:
     """`during:` the clock stands in these weekdays, hours and dates, in the customer's time zone.
 
-    `weekdays`: 0 is Monday. `hours`: from and until in minutes of the day, until excluded; one that ends before it begins goes over
-    midnight. `dates`: first and last day as ordinals. What is empty does not matter. `zone`: for customers of whom none is known.
+    `weekdays`: 0 is Monday. `hours`: from and until in minutes of the day, until excluded; one that ends before it begins goes on past
+    midnight, and belongs to the day on which it began. `dates`: first and last day as ordinals. What is empty does not matter. `zone`: for
+    customers of whom none is known.
     """
 
     weekdays: tuple[int, ...] = ()
