@@ -21,8 +21,8 @@ Operand = Scalar | tuple[Scalar, ...]
 class Operator(enum.StrEnum):
     """How a value is compared. `between` includes both ends; text comparisons are exact (no case folding).
 
-    `matches` is a regular expression somewhere in a text. `before` and `after` compare moments (operand in epoch
-    milliseconds); `within` asks that a moment lies in the window of so many milliseconds that ends with the event, for a trait with the clock.
+    `matches` is a regular expression somewhere in a text. `before` and `after` compare moments (operand in epoch milliseconds);
+    `within` asks that a moment lies in the window of so many milliseconds that ends with the event, for a trait with the clock.
     """
 
     EQ = "eq"
