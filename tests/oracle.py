@@ -332,7 +332,9 @@ class Oracle:
             inside = [segment for segment in unit if self._may_be_in(segment)]
             # Of a group the one of highest priority; the others are left before it is entered.
             chosen = max(inside, key=lambda one: one.group.priority if one.group else 0, default=None)
-            for segment in sorted(unit, key=lambda one: (one is chosen, -one.group.priority if one.group else 0, one.name)):
+            for segment in sorted(
+                unit, key=lambda one: (one is chosen, -one.group.priority if one.group else 0, one.name)
+            ):
                 standing = self.standings[segment.name]
                 if (segment is chosen) is (standing.since is not None):
                     continue

@@ -31,7 +31,17 @@ _members: st.SearchStrategy[Condition] = st.builds(
 )
 
 CHECKED: Final[dict[str, tuple[str, ...]]] = {
-    "event": ("plain", "counted", "per", "without", "silence", "not yet", "where", "moments and patterns", "event during"),
+    "event": (
+        "plain",
+        "counted",
+        "per",
+        "without",
+        "silence",
+        "not yet",
+        "where",
+        "moments and patterns",
+        "event during",
+    ),
     "absent": ("absent",),
     "since": ("since",),
     "aggregate": ("aggregate", "distinct", "rate", "trend", "two thresholds over time"),

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from profiles import NEVER, Event, encode_profile
+from rules.decay import SPANS, Decay
 from rules.definition import Aggregate, EventRef, Operator, Segment, Test
 from rules.journeys import EVENTS, VALUES, Trail
 from rules.kinds.sessions import SESSIONS, Sessions
@@ -31,12 +32,16 @@ from rules.slots import (
     Times,
 )
 from rules.step import Timer
+from rules.tallies import Tally
 from tests.properties import strategies as some
 from tests.properties.delivery import Customer, rules
+from tests.properties.strategies_govern import governed_lists, model_outputs
 
 NUMBER = 9
 """A number takes at most so many bytes, the length of a list or map at most five."""
 LIST = 5
+MODELS, SHORT = 3, 20
+"""So many models are heard here, their names and what they say being so short."""
 TEXT = 5 + 4 * 110
 """A property value by which events are counted: a hundred characters and a checksum."""
 
@@ -89,6 +94,17 @@ def _(slot: Sessions) -> int:
     return LIST + SESSIONS * (LIST + 3 * NUMBER)
 
 
+@most.register
+def _(slot: Tally) -> int:
+    # The part of a window before its newest one has panes of its own.
+    return 4 * LIST + 3 * NUMBER * (CONTRIBUTIONS + 4 * PANES)
+
+
+@most.register
+def _(slot: Decay) -> int:
+    return 3 * LIST + 2 * SPANS * NUMBER
+
+
 def bound(plan: Plan) -> int:
     """The most bytes that a profile takes under these rules."""
     limits = plan.limits
@@ -98,7 +114,8 @@ def bound(plan: Plan) -> int:
         + limits.remembered_messages * 8
         + traits * 2 * (LIST + 4 * limits.trait_length)
         + sum(NUMBER + most(slot) for slot in plan.slots.values())
-        + sum(LIST + len(one.name.encode()) + LIST + 5 * NUMBER for one in plan.segments)
+        + sum(LIST + len(one.name.encode()) + LIST + 7 * NUMBER for one in plan.segments)
+        + MODELS * (LIST + LIST + 2 * SHORT + NUMBER)
     )
 
 
@@ -114,8 +131,14 @@ def flood(dice: random.Random, number: int, name: str, at: int) -> Event:
 
 
 @settings(max_examples=25)
-@given(some.segment_lists(), st.integers(0, 2**32))
-def test_state_is_bounded_whatever_the_rules_and_however_long_the_history(segments: list[Segment], seed: int) -> None:
+@given(
+    st.one_of(some.segment_lists(), governed_lists(some.conditions, some.exits)),
+    st.integers(0, 2**32),
+    st.lists(model_outputs, min_size=1, max_size=5),
+)
+def test_state_is_bounded_whatever_the_rules_and_however_long_the_history(
+    segments: list[Segment], seed: int, outputs: list[some.Scores]
+) -> None:
     dice = random.Random(seed)
     customer = Customer(rules(segments))
     most_bytes = bound(customer.rules.plan)
@@ -123,7 +146,7 @@ def test_state_is_bounded_whatever_the_rules_and_however_long_the_history(segmen
     for number in range(400):
         at += dice.choice((0, 0, 0, 0, 1, some.STEP))
         late = dice.choice((0, 0, 0, 15))
-        customer.apply(flood(dice, number, dice.choice(some.NAMES), at - late), 0)
+        customer.apply(flood(dice, number, dice.choice(some.NAMES), at - late), 0, outputs[number % len(outputs)])
         assert customer.profile is not None
         assert len(encode_profile(customer.profile)) <= most_bytes
         for key, state in customer.profile.slots.items():
