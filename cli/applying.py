@@ -31,6 +31,8 @@ def add_actions(action: AddAction) -> None:
     apply.add_argument(
         "--resume", action="store_true", help="go on with a version that is still warming; publishes nothing new"
     )
+    words = "publish also what undoes a version not seen here: where the folder alone counts, as in a pipeline"
+    apply.add_argument("--replace", action="store_true", help=f"{words}; --force does, too")
     _add_options(apply)
     text = "publish the files of an older version as the next one"
     rollback = action("rollback", _rollback, text, kafka=True, takes_path=False)
@@ -42,7 +44,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-m", "--message", help="what this version is about; default: what has changed")
     parser.add_argument("--author", help="who publishes it; default: the user's name")
     parser.add_argument("--no-tests", action="store_true", help="publish without running the tests")
-    words = "publish what undoes a version not seen here, or changes wording alone, or nothing"
+    words = "publish even if wording alone has changed, or nothing"
     parser.add_argument("--force", action="store_true", help=words)
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
@@ -71,7 +73,7 @@ def _apply(args: argparse.Namespace) -> int:
         return 1
     settings = kafka_settings(args.settings, args.bootstrap)
     published = prepare(settings)
-    if not args.force and unseen(args.path, local, published.rules):
+    if not (args.force or args.replace) and unseen(args.path, local, published.rules):
         assert published.rules is not None
         raise _not_seen(args.path, local, published.rules)
     return _publish(args, settings, local, published, args.message or "", passed, args.path)
@@ -84,7 +86,7 @@ def _not_seen(folder: Path, local: RuleSet, live: RuleSet) -> UserError:
     return UserError(
         f"{about} was never in {short(folder)}; applying would undo it: {undone}",
         f"`segue rules pull {short(folder)}` brings it there and keeps your changes, `segue rules diff {short(folder)}` shows "
-        "the difference, --force publishes all the same",
+        "the difference, --replace publishes all the same",
     )
 
 

@@ -112,8 +112,10 @@ def test_a_rollback_is_a_new_version_with_old_files(topic: RulesTopic, capsys: p
     assert "applying would undo it: added news; changed vip" in err
     assert "segue rules pull rules" in err
     assert topic.newest.version == 3
-    assert apply("rules", "--force") == 0
+    assert apply("rules", "--replace") == 0
     assert topic.newest.version == 4
+    assert apply("rules", "--replace") == 0
+    assert topic.newest.version == 4, "a pipeline that runs again publishes nothing"
 
 
 def test_a_rollback_runs_the_tests(topic: RulesTopic, capsys: pytest.CaptureFixture[str]) -> None:
