@@ -25,16 +25,17 @@ class Compiled:
 class Following:
     """One rule set in force: `rules` is what customers are evaluated under.
 
-    `changeover` is there while segments are warming, and afterwards for customers who have not been brought under the live rules yet.
+    `is_warming`: segments wait for their history. `changeover` is there while they do, and afterwards for customers who have not been
+    brought under the live rules yet.
     """
 
     def __init__(self, rule_set: RuleSet, limits: Limits, before: Following | None) -> None:
         self.version = rule_set.version
-        self.stage = rule_set.stage
+        self.is_warming = rule_set.stage == 0
         self.changeover: Changeover | None = None
         live = Compiled(self.version, 2 * self.version + 1, compile_plan(rule_set.segments, limits))
         self.rules = live
-        if not self.stage:
+        if self.is_warming:
             plan = compile_plan(rule_set.active.segments, limits)
             self.rules = Compiled(self.version, rule_set.code, plan, rule_set.warming)
             self.changeover = Changeover(self.rules, live, rule_set.warming)
@@ -42,15 +43,13 @@ class Following:
             active = before.changeover.active
             self.changeover = Changeover(active, live, before.changeover.warming)
 
-    @property
-    def is_warming(self) -> bool:
-        """Whether segments wait for their history."""
-        return not self.stage
-
     def has_to_merge(self, profile: Profile | None) -> bool:
         """Whether a customer is to be brought under the live rules with what was kept and handed over meanwhile."""
         return (
-            self.changeover is not None and self.stage > 0 and profile is not None and profile.rules != self.rules.code
+            self.changeover is not None
+            and not self.is_warming
+            and profile is not None
+            and profile.rules != self.rules.code
         )
 
     def merge(self, profile: Profile | None, watermark: int, customer: str) -> tuple[Profile | None, Decision]:

@@ -263,6 +263,7 @@ class _Attempt:
         batch = self.batch
         profile = self.profile(state)
         following, watermark = batch.rules, batch.watermark
+        may_merge = following.changeover is not None
         self.sequence = profile.sequence if profile else 0
         for position, arrival in enumerate(arrivals):
             self.position = position
@@ -278,7 +279,7 @@ class _Attempt:
             if partition == REQUEST_PARTITION:
                 self.answer(profile, value or b"")
                 continue
-            if following.has_to_merge(profile):
+            if may_merge and following.has_to_merge(profile):
                 profile = self.merge(profile, failed)
             if partition == HANDOVER_PARTITION:
                 profile = self.park(profile, value or b"")
@@ -309,7 +310,7 @@ class _Attempt:
         if profile is not None and not profile.rules:
             # Nothing was applied yet: there is only what was handed over, if it is still wanted.
             shadow, profile = profile.waiting if following.keeps(profile) else [], None
-        before = span(profile)
+        before = span(profile) if following.is_warming else (0, 0)
         had = profile is not None
         profile, decision = step(profile, following.rules, happening, batch.watermark, None, self.customer)
         if shadow:
@@ -383,7 +384,10 @@ class _Attempt:
             self.names.append("control_dropped")
             return
         batch = self.batch
-        known = profile if profile is not None and is_known(profile) else None
+        if profile is not None and batch.rules.has_to_merge(profile):
+            copy = decode_profile(encode_profile(profile))
+            profile, _ = batch.rules.merge(copy, batch.watermark, self.customer)
+        known = profile if is_known(profile) else None
         clock = max(batch.watermark, known.latest if known is not None else 0)
         found = explain(known, batch.rules.rules, clock, self.customer, segment)
         self.outputs.append(outputs.explanation(request, found))

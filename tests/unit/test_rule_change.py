@@ -200,3 +200,17 @@ def test_an_explanation_changes_nothing() -> None:
     assert [(one["segment"], one["in"]) for one in answer["segments"]] == [("buyers", True)]
     assert operator.ask_why("nobody")["known"] is False
     assert (operator.states, operator.timers) == (before, timers)
+
+
+def test_an_explanation_knows_what_was_handed_over_before_the_customer_is_gone_through() -> None:
+    operator = Operator(rules=payload(1))
+    operator.one("c", ORDERS[0])
+    operator.rules(WARMING)
+    assert [one["in"] for one in operator.ask_why("c", "loyal")["segments"]] == [False]
+    operator.one("c", ORDERS[1])
+    operator.hand_over(2, "c", operator.offset, Counted().shadow("c", *ORDERS[:2]))
+    operator.rules(LIVE)
+    before = dict(operator.states)
+    assert [one["in"] for one in operator.ask_why("c", "loyal")["segments"]] == [True]
+    assert operator.states == before
+    assert entered(operator) == []

@@ -119,7 +119,7 @@ final class RuleBook {
         byte[] before = state.get(CURRENT);
         if (before != null && Rules.isLiveOf(before, payload)) {
             state.put(WARMED, before);
-        } else {
+        } else if (before == null || Rules.isOlder(before, payload)) {
             state.remove(WARMED);
         }
         state.remove(AWAITED);

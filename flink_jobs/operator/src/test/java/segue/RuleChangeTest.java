@@ -48,6 +48,8 @@ class RuleChangeTest {
             assertEquals(List.of(), rulesSaid(bench));
             bench.broadcast(OperatorBench.control(2, 2, 1));
             assertEquals(List.of("rules:version 2 taken"), rulesSaid(bench));
+            // Published once more, in other bytes: that changes nothing.
+            bench.broadcast(OperatorBench.bytes("{\"version\": 2}"));
             state = bench.snapshot();
             bench.broadcast(OperatorBench.warming(2));
             assertEquals(1, bench.total("rules_ignored"));
