@@ -196,10 +196,9 @@ class _Segment:
             yield _reason("min_dwell", f"stays until {_shown(until)} at least, whatever the rule says", until)
 
     def outside_longer(self) -> Iterator[Node]:
-        since, left = self.wanted(), self.entry[6]
-        until = left + self.one.stability.cooldown
-        if left and until > self.clock:
-            yield _reason("cooldown", f"left at {_shown(left)} and does not enter again before {_shown(until)}", until)
+        since, until = self.wanted(), self.entry[6]
+        if until > self.clock:
+            yield _reason("cooldown", f"has left, and does not enter again before {_shown(until)}", until)
         if not since:
             return
         ready = since + self.one.stability.enter_for

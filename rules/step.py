@@ -1,10 +1,10 @@
 """The step: one arrival for one customer. Pure: the job, the backfill, the dry run and the tests all call it.
 
 Membership entries in `Profile.segments` are `[since, deadline]`, for latched segments (those with `exit`)
-`[since, deadline, rise, held, pulse]`, for governed ones (those with `stability`, `group` or `holdout`) `[..., wanted, left]` after that:
+`[since, deadline, rise, held, pulse]`, for governed ones (those with `stability`, `group` or `holdout`) `[..., wanted, rests]` after that:
 `since` is when the customer entered (0: is out), `deadline` the next moment to look again, `rise` the last moment at which the
 rule became true, `held` whether it was true when last looked at, `pulse` the newest sequence completion seen, `wanted` since when
-the rule alone would have the customer in (0: out), `left` when the customer left while the cooldown from that lasts (else 0).
+the rule alone would have the customer in (0: out), `rests` until when the cooldown lasts that began when the customer left (0: none).
 """
 
 from __future__ import annotations
@@ -299,15 +299,17 @@ def _write_traits(profile: Profile, plan: Plan, event: Event) -> int:
 
 def _fit(one: CompiledSegment, entry: list[int]) -> bool:
     """Give an entry that an older rule set has left the form that the segment has now. False if nothing keeps the customer in any more."""
-    wanted, left = entry[5:7] if len(entry) == _GOVERNED else (entry[0], 0)
+    wanted, rests = entry[5:7] if len(entry) == _GOVERNED else (entry[0], 0)
+    if not one.stability.cooldown:
+        rests = 0
     if not one.latched:
-        entry[2:] = (0, 0, 0, wanted, left) if one.governed else ()
+        entry[2:] = (0, 0, 0, wanted, rests) if one.governed else ()
         return True
     rise, held, pulse = entry[2:5] if len(entry) > _PLAIN else (0, 0, 0)
     if wanted and not rise:  # the segment had no exit
         rise, held = wanted, 1
     if one.governed:
-        entry[2:] = (rise, held, pulse, wanted, left)
+        entry[2:] = (rise, held, pulse, wanted, rests)
         return True
     if wanted and not entry[0]:
         held = 0  # what kept the customer out is gone: the rule decides anew
@@ -532,9 +534,9 @@ class _Run:
             entry[5] = entry[5] or clock
         else:
             entry[5] = 0
-        since, wanted, left = entry[0], entry[5], entry[6]
-        if left and clock >= left + one.stability.cooldown:
-            left = entry[6] = 0
+        since, wanted, rests = entry[0], entry[5], entry[6]
+        if rests and clock >= rests:
+            rests = entry[6] = 0
         if since:
             free = since + one.stability.min_dwell
             if wanted or clock >= free:
@@ -543,8 +545,8 @@ class _Run:
         if not wanted or one.holds_out(self.customer):
             return entry, False, flip
         ready = wanted + one.stability.enter_for
-        if left:
-            ready = max(ready, left + one.stability.cooldown)
+        if rests > ready:
+            ready = rests
         return (entry, True, flip) if clock >= ready else (entry, False, min(flip, ready))
 
     def publish(self, one: CompiledSegment, entry: list[int], inside: bool, deadline: int, clock: int) -> None:
@@ -555,7 +557,7 @@ class _Run:
             self.transition(one, "entered", clock)
         elif entry[0] and not inside:
             entry[0] = 0
-            entry[6] = clock if one.stability.cooldown else 0
+            entry[6] = clock + one.stability.cooldown if one.stability.cooldown else 0
             self.transition(one, "exited", clock)
         if one.divided and inside is not before:
             deadline = min(deadline, self.judge_anew(one, entry, clock))

@@ -103,14 +103,14 @@ class Change:
 class Standing:
     """How a customer stands with one segment.
 
-    `since` is when they entered (None: they are out), `wanted` since when the rule and its exit alone would have them in, `left` when
-    they left last. `held` is whether the rule was true when last looked at; for a latched one, `newest` is the newest completion by then
-    and `risen_at` the last rise.
+    `since` is when they entered (None: they are out), `wanted` since when the rule and its exit alone would have them in, `rests` until
+    when they may not come back, having left. `held` is whether the rule was true when last looked at; for a latched one, `newest` is the
+    newest completion by then and `risen_at` the last rise.
     """
 
     since: int | None = None
     wanted: int | None = None
-    left: int | None = None
+    rests: int | None = None
     held: bool = False
     newest: int = 0
     risen_at: int | None = None
@@ -214,6 +214,8 @@ class Oracle:
         for segment in self.segments:
             old, standing = before.get(segment.name, (segment, Standing()))
             self.standings[segment.name] = standing
+            if not segment.stability.cooldown:
+                standing.rests = None
             if segment.exit is None:
                 standing.risen_at = None
                 continue
@@ -297,7 +299,7 @@ class Oracle:
                 (standing.risen_at, after),
                 (standing.wanted, asked.enter_for),
                 (standing.since, asked.min_dwell),
-                (standing.left, asked.cooldown),
+                (standing.rests, 0),
             ):
                 if start is not None and lasts is not None:
                     found.add(start + lasts)
@@ -341,7 +343,8 @@ class Oracle:
                 if segment is chosen:
                     standing.since = self.clock
                 else:
-                    standing.since, standing.left = None, self.clock
+                    standing.since = None
+                    standing.rests = self.clock + segment.stability.cooldown if segment.stability.cooldown else None
                 changes.append(self._change(segment.name, "entered" if segment is chosen else "exited", cause))
                 self._judge_anew(segment)
         return changes
@@ -387,7 +390,7 @@ class Oracle:
             return standing.wanted is not None or self.clock < standing.since + asked.min_dwell
         if standing.wanted is None or self._held_out(segment):
             return False
-        rested = standing.left is None or self.clock >= standing.left + asked.cooldown
+        rested = standing.rests is None or self.clock >= standing.rests
         return rested and self.clock >= standing.wanted + asked.enter_for
 
     def _held_out(self, segment: Segment) -> bool:
