@@ -1,4 +1,7 @@
-"""Writes docs/settings.md from flink_jobs/settings.py: `python docs/generate.py`. A test keeps the two in step."""
+"""Writes the pages that are made of code: `python docs/generate.py`. Tests keep them in step with it.
+
+`docs/settings.md` comes from flink_jobs/settings.py, `docs/rules.md` and `docs/schemas/rule.json` from rules/reference.py.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
-from flink_jobs import settings  # noqa: E402  (the path has to be set first)
+from docs.generate_rules import rules_page, schema_text  # noqa: E402  (the path has to be set first)
+from flink_jobs import settings  # noqa: E402
 from rules.duration import format_duration  # noqa: E402
 
 TARGET = ROOT / "docs" / "settings.md"
@@ -106,5 +110,10 @@ def page() -> str:
 
 
 if __name__ == "__main__":
-    TARGET.write_text(page(), encoding="utf-8")
-    print(TARGET.relative_to(ROOT))
+    for target, text in (
+        (TARGET, page()),
+        (ROOT / "docs" / "rules.md", rules_page()),
+        (ROOT / "docs" / "schemas" / "rule.json", schema_text()),
+    ):
+        target.write_text(text, encoding="utf-8")
+        print(target.relative_to(ROOT))

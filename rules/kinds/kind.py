@@ -15,28 +15,37 @@ if TYPE_CHECKING:
     from rules.plan import Compiler
 
 Shape = Literal[
+    "anything",
+    "boolean",
     "condition",
     "conditions",
     "count",
-    "boolean",
     "duration",
     "durations",
     "during",
     "event",
+    "expect",
+    "given",
     "integer",
     "mapping",
     "moment",
+    "name",
     "number",
+    "numbers",
+    "offset",
     "path",
     "reference",
     "references",
+    "share",
     "steps",
+    "tests",
     "text",
     "texts",
     "values",
+    "weighted",
     "where",
 ]
-"""What may stand under a key; `rules.reference` says it in words and as JSON Schema."""
+"""What may stand under a key; `rules.reference` says it in words, `rules.schema` as JSON Schema."""
 
 
 @dataclass(frozen=True)
