@@ -26,7 +26,7 @@ class Profile(msgspec.Struct, array_like=True, gc=False):
     `latest`: newest event time counted. `sequence`: number of transitions so far. `rules`: version and stage
     (`RuleSet.code`) of the rule set that evaluated it last (0: none yet). `due`: the earliest deadline among `segments`.
     `recent`: digests of the newest message ids, 8 bytes each. `traits`: name to [value or None, event time of the write].
-    `slots`: slot key to the slot's own state. `segments`: name to [since (0 when out), deadline, ...]; see `rules.step` for
+    `slots`: slot key to the slot's own state. `segments`: name to [since (0 when out), deadline, ...]; see `rules.membership` for
     what a latched one adds. `scores`: model to [its newest output, when it came]. `waiting`: what came while segments are
     warming; see `rules.handover`.
     """
