@@ -15,11 +15,15 @@ from rules.explain import evidence, explain
 from rules.step import Transition
 from tests.properties import strategies as some
 from tests.properties.delivery import HORIZON, Customer, rules
+from tests.properties.strategies_govern import governed_lists
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "schemas" / "explanations.json"
 valid = Draft202012Validator(json.loads(SCHEMA.read_text())).is_valid
 
-mixtures = some.segment_lists(of=st.one_of(some.conditions, *some.KINDS.values()))
+mixtures = st.one_of(
+    some.segment_lists(of=st.one_of(some.conditions, *some.KINDS.values())),
+    governed_lists(some.conditions, some.exits),
+)
 
 
 def clock_of(story: some.Story) -> int:
@@ -51,6 +55,8 @@ def test_an_explanation_agrees_with_the_profile_and_the_evidence(story: some.Sto
             if not compiled.latched and not compiled.governed:
                 assert one["rule_holds"] == one["in"]
                 assert one["to_change"], "there is always something that would change it"
+            if one["rule_holds"] is not one["in"] and not (compiled.latched and one["in"]):
+                assert one["reasons"], "where the rule says something else, what decides instead is named"
 
 
 @given(some.stories(segments=mixtures), st.integers(0, 2 * max(some.WINDOWS)))
