@@ -198,13 +198,13 @@ def trail(customer: Customer) -> Any:
 def test_the_event_that_a_later_step_follows_need_not_be_the_newest() -> None:
     """Of two second steps the older belongs to the instance that is still in time.
 
-    0 A      20 A        30 B  30 X     32 B       35 C         within 30
+    0 A      20 A        30 B  30 X     32 B       45 C         within 40
              (-- no X --]
     A 20 and B 30: nothing lies between them. A 20 and B 32: X does, so B 32 goes with A 0, which is too long ago for C.
     """
-    journey = Journey((Step((A,)), Silence((X,), 10), Step((B,)), Step((C,))), 30)
-    story = [event("A", 0), event("A", 20), event("B", 30), event("X", 30), event("B", 32), event("C", 35)]
-    assert told(played(journey, *story)) == [("entered", 35)]
+    journey = Journey((Step((A,)), Silence((X,), 10), Step((B,)), Step((C,))), 40)
+    story = [event("A", 0), event("A", 20), event("B", 30), event("X", 30), event("B", 32), event("C", 45)]
+    assert told(played(journey, *story)) == [("entered", 45)]
 
 
 def test_what_a_silence_broke_long_ago_does_not_come_back() -> None:
@@ -215,6 +215,7 @@ def test_what_a_silence_broke_long_ago_does_not_come_back() -> None:
     journey = Journey((Silence((X,), 10), Step((A,))))
     customer = played(journey, event("X", -5), event("A", 0), event("X", 12), event("A", 17))
     assert trail(customer)[0][2] == [T, T + 12, T + 17]
+    assert trail(customer)[1:] == []
     assert told(customer) == []
 
 
@@ -290,6 +291,13 @@ def test_silences_and_steps_are_about_the_same_value() -> None:
     assert told(both) == []
 
 
+@pytest.mark.parametrize("value", [None, [], {}, {"id": 1}])
+def test_what_is_no_value_binds_nothing(value: Any) -> None:
+    journey = Journey((Step((A,)), Step((B,), 10)), None, "properties.id")
+    assert told(played(journey, event("A", 0, id=value), event("B", 1, id=value))) == []
+    assert told(played(journey, event("A", 0, id=""), event("B", 1, id=""))) == [("entered", 1)]
+
+
 def test_two_segments_share_what_they_keep_of_one_journey() -> None:
     journey = Journey((Step((A,)), Step((B,), 10)))
     other = Journey((Step((A,)), Step((B,), 11)))
@@ -316,6 +324,23 @@ def test_a_step_that_is_forgotten_leads_to_nothing(others: int, expected: list[t
     journey = Journey((Step((A,)), Silence((X,), 1), Step((B,)), Step((C,))), 1000)
     noise = [event("B", 10, number) for number in range(others)]
     assert told(played(journey, event("A", 0), *noise, event("C", 900))) == expected
+
+
+def test_a_silence_that_waits_is_given_up_with_the_steps_before_it() -> None:
+    """The silence after A B is broken, but A B is forgotten: nobody can tell that it was theirs, so it never completes."""
+    journey = Journey((Step((A,)), Step((B,)), Silence((X,), 500)), 100)
+    many = [event("A", 10 + number) for number in range(EVENTS)]
+    customer = played(journey, event("A", 0), event("B", 1), *many, event("X", 200))
+    customer.wake(T + 5000, "each")
+    assert told(customer) == []
+
+
+def test_up_to_when_events_were_forgotten_never_goes_back() -> None:
+    """An older event that comes late and finds no room does not make the silence before it known."""
+    journey = Journey((Silence((X,), 100), Step((A,)), Step((B,), 100)))
+    noise = [event("B", 10, number) for number in range(EVENTS)]
+    customer = played(journey, event("X", 0), *noise, event("B", -5), event("A", 99), event("B", 100))
+    assert told(customer) == []
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -389,6 +414,20 @@ def test_evidence_says_what_is_done_and_what_is_waited_for() -> None:
             },
         }
     ]
+
+
+def test_evidence_is_about_the_newest_completion() -> None:
+    journey = Journey((Step((A,)), Step((B,), 10)))
+    customer = played(journey, event("A", 0), event("B", 1), event("A", 5), event("B", 6))
+    assert progress(customer, 6)["done"] == [{"step": "A", "at": iso(5)}, {"step": "B", "at": iso(6)}]
+
+
+def test_evidence_leaves_out_what_a_silence_has_ended() -> None:
+    journey = Journey((Step((A,)), Silence((X,)), Step((B,), 10)))
+    customer = played(journey, event("A", 0))
+    assert progress(customer, 1)["done"] == [{"step": "A", "at": iso(0)}]
+    customer.apply(event("X", 1), 0)
+    assert progress(customer, 1) == {"done": [], "awaited": "A"}
 
 
 def test_evidence_of_a_completion_whose_events_are_forgotten_says_when_it_was() -> None:
