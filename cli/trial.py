@@ -138,7 +138,7 @@ def _among(tried: RuleSet, others: RuleSet | None, shown: str) -> RuleSet:
     names = {one.name for one in tried.segments}
     kept = [one for one in others.segments if one.name not in names]
     segments = tuple(sorted((*kept, *tried.segments), key=lambda one: one.name))
-    rules = dataclasses.replace(tried, segments=segments)
+    rules = dataclasses.replace(others, segments=segments)  # whatever else was measured or set for them holds for this one too
     check_plan(rules, shown)
     return rules
 
