@@ -22,12 +22,14 @@ def run_tests(rules: RuleSet) -> list[Result]:
     ]
 
 
-def print_tests(rules: RuleSet, results: list[Result]) -> None:
-    """A line a segment, with what has failed, and the sum."""
+def print_tests(rules: RuleSet, results: list[Result], took: float | None = None, untested: bool = True) -> None:
+    """A line a segment, with what has failed, and the sum with the seconds it took. `untested`: name segments without tests too."""
     console = Console(highlight=False, soft_wrap=True)
     for segment in rules.segments:
         own = [result for result in results if result.segment == segment.name]
         failed = [result for result in own if not result.passed]
+        if not own and not untested:
+            continue
         if not own:
             console.print(Text.assemble(("- ", "yellow"), segment.name, ("  no tests", "yellow")))
             continue
@@ -36,7 +38,8 @@ def print_tests(rules: RuleSet, results: list[Result]) -> None:
         for failure in (failure for result in failed for failure in result.failures):
             console.print(Text(str(failure)))
     bad = sum(not result.passed for result in results)
-    console.print(Text(f"{len(results) - bad} passed, {bad} failed", "red" if bad else "green"))
+    time = "" if took is None else f" in {took:.2f} s"
+    console.print(Text(f"{len(results) - bad} passed, {bad} failed{time}", "red" if bad else "green"))
 
 
 def tests_as_json(results: list[Result]) -> dict[str, Any]:

@@ -10,10 +10,9 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from cli import applying, trial, versions
+from cli import applying, testing, trial, versions
 from cli.paths import CATALOG
 from cli.rule_files import count, load_rules, short, write_json
-from cli.rule_tests import print_tests, run_tests, tests_as_json
 from rules.errors import RuleError, RuleErrors
 
 
@@ -49,7 +48,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         return found
 
     action("check", _check, "say what is wrong with rule files: file, line, column and how to mend it")
-    action("test", _test, "run the tests in rule files in virtual time")
+    testing.add_action(action)
     applying.add_actions(action)
     versions.add_actions(action)
     trial.add_actions(action)
@@ -82,16 +81,6 @@ def _check(args: argparse.Namespace) -> int:
         _print_remark(warning, "warning: ")
     print(f"{count(len(rules.segments), 'segment')} checked, {count(len(rules.warnings), 'warning')}")
     return 0
-
-
-def _test(args: argparse.Namespace) -> int:
-    rules = load_rules(args.path)
-    results = run_tests(rules)
-    if args.json:
-        write_json(tests_as_json(results))
-    else:
-        print_tests(rules, results)
-    return 1 if any(not result.passed for result in results) else 0
 
 
 # --- output -------------------------------------------------------------------------------------------------------
