@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from cli.paths import CATALOG
+from rules.definition import Segment
 from rules.duration import format_duration
 from rules.errors import RuleError, RuleErrors
 from rules.rule_set import RuleSet, SegmentDiff, load_directory, load_file, read_rule_file
@@ -29,6 +30,19 @@ def load_rules(path: Path) -> RuleSet:
     rules = load_file(shown) if path.is_file() else load_directory(shown)
     check_plan(rules, str(shown))
     return rules
+
+
+def neighbours(path: Path) -> tuple[Segment, ...]:
+    """The segments that stand in one folder with a rule file, for its tests: it may ask for them, or be of one group with them.
+
+    None where something is wrong with any of them: `segue rules check` says what.
+    """
+    if not path.is_file():
+        return ()
+    try:
+        return load_directory(path.parent).segments
+    except RuleErrors:
+        return ()
 
 
 def check_plan(rules: RuleSet, shown: str) -> None:

@@ -9,16 +9,19 @@ from rich.console import Console
 from rich.text import Text
 
 from cli.rule_files import count
+from rules.definition import Segment
 from rules.rule_set import RuleSet
 from rules.scenario import Result, run_scenarios
 
 
-def run_tests(rules: RuleSet) -> list[Result]:
-    """The tests of every rule file, in virtual time."""
+def run_tests(rules: RuleSet, around: tuple[Segment, ...] = ()) -> list[Result]:
+    """The tests of every rule file, in virtual time; `around` are segments that are not tested, but may have a say."""
+    names = {one.name for one in rules.segments}
+    others = (*rules.segments, *(one for one in around if one.name not in names))
     return [
         result
         for segment in rules.segments
-        for result in run_scenarios(segment, rules.scenarios.get(segment.name, ()), rules.segments)
+        for result in run_scenarios(segment, rules.scenarios.get(segment.name, ()), others)
     ]
 
 

@@ -12,7 +12,7 @@ from typing import Final
 from xml.etree import ElementTree as ET
 
 from cli.errors import UserError
-from cli.rule_files import AddAction, load_rules, write_json
+from cli.rule_files import AddAction, load_rules, neighbours, write_json
 from cli.rule_tests import print_tests, run_tests, tests_as_json
 from rules.errors import RuleErrors
 from rules.rule_set import RuleSet
@@ -45,7 +45,7 @@ def run_once(args: argparse.Namespace) -> int:
     """Run them one time, and say how they went."""
     rules = chosen(load_rules(args.path), args.only)
     began = time.perf_counter()
-    results = run_tests(rules)
+    results = run_tests(rules, neighbours(args.path))
     took = time.perf_counter() - began
     if args.junit:
         write_report(args.junit, results, took)

@@ -116,3 +116,15 @@ def test_a_kafka_that_does_not_answer_is_said_in_a_line(folder: Path, capsys: py
     err = capsys.readouterr().err
     assert err.startswith("segue: no Kafka answers at 127.0.0.1:1")
     assert len(err.splitlines()) == 2
+
+
+def test_one_file_is_tested_with_those_of_its_folder_that_have_a_say(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "calm.yaml").write_text(
+        "segment: calm\nwhen: {not: {segment: vip}}\ntests:\n"
+        "  - given: [{at: 0m, event: View}, {at: 1m, event: Order}]\n"
+        "    expect: [{at: 0m, entered: true}, {at: 1m, exited: true}]\n"
+    )
+    assert main(["rules", "test", str(folder / "calm.yaml")]) == 0
+    assert "vip" not in capsys.readouterr().out
