@@ -138,7 +138,8 @@ def _among(tried: RuleSet, others: RuleSet | None, shown: str) -> RuleSet:
     names = {one.name for one in tried.segments}
     kept = [one for one in others.segments if one.name not in names]
     segments = tuple(sorted((*kept, *tried.segments), key=lambda one: one.name))
-    rules = dataclasses.replace(others, segments=segments)  # whatever else was measured or set for them holds for this one too
+    # Whatever else was measured or set for the others holds for this one too.
+    rules = dataclasses.replace(others, segments=segments)
     check_plan(rules, shown)
     return rules
 
