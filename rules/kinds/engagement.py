@@ -75,7 +75,10 @@ def _same(one: EventRef, other: EventRef) -> bool:
 
 
 def _worth(reader: ConditionReader, node: Node) -> float:
+    before = len(reader.errors)
     points = reader.number(node, "`points`")
+    if len(reader.errors) > before:
+        return 1.0
     if not -MOST_POINTS <= points <= MOST_POINTS:
         reader.wrong(node, f"points lie between -{MOST_POINTS:,} and {MOST_POINTS:,}")
     elif round(points * MICROS) == 0:
