@@ -24,7 +24,6 @@ WORDS = sorted(
         *vocabulary.CONDITION_KEYS,
         *vocabulary.SEGMENT_KEYS,
         *vocabulary.AGGREGATE_KEYS,
-        *vocabulary.LATER,
         *vocabulary.VALUE_OPERATORS,
         *(key for keys in vocabulary.MODIFIERS.values() for key in keys),
         *("7d", "0", "-1", "3", "1e9", "true", "null", "~", "[]", "{}", "properties.a", "any", "''"),
