@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from cli import applying, testing, trial, versions
+from cli import applying, check, testing, trial, versions
 from cli.paths import CATALOG
-from cli.rule_files import count, load_rules, short, write_json
-from rules.errors import RuleError, RuleErrors
+from cli.rule_files import count, short, write_json
+from rules.errors import RuleErrors
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -47,7 +47,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         found.set_defaults(run_action=run)
         return found
 
-    action("check", _check, "say what is wrong with rule files: file, line, column and how to mend it")
+    check.add_action(action)
     testing.add_action(action)
     applying.add_actions(action)
     versions.add_actions(action)
@@ -68,33 +68,12 @@ def run(args: argparse.Namespace) -> int:
         return 1
 
 
-# --- actions ------------------------------------------------------------------------------------------------------
-
-
-def _check(args: argparse.Namespace) -> int:
-    rules = load_rules(args.path)
-    if args.json:
-        warnings = [asdict(warning) for warning in rules.warnings]
-        write_json({"valid": True, "segments": [one.name for one in rules.segments], "warnings": warnings})
-        return 0
-    for warning in rules.warnings:
-        _print_remark(warning, "warning: ")
-    print(f"{count(len(rules.segments), 'segment')} checked, {count(len(rules.warnings), 'warning')}")
-    return 0
-
-
 # --- output -------------------------------------------------------------------------------------------------------
-
-
-def _print_remark(remark: RuleError, kind: str = "") -> None:
-    print(f"{remark.file}:{remark.line}:{remark.column}: {kind}{remark.message}")
-    if remark.hint:
-        print(f"    {remark.hint}")
 
 
 def _print_errors(refused: RuleErrors) -> None:
     for error in refused.errors:
-        _print_remark(error)
+        check.print_remark(error)
     total = len(refused.errors) + refused.more
     more = f" ({refused.more:,} not shown)" if refused.more else ""
     print(f"{count(total, 'error')} in {count(len({error.file for error in refused.errors}), 'file')}{more}")
