@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
@@ -126,6 +127,17 @@ def check_members(bench: JobBench, expected: Expected) -> None:
     assert bench.members() == expected.members
 
 
+def check_explained(bench: JobBench, capsys: pytest.CaptureFixture[str]) -> None:
+    """The job and a replay of the events both say that one is in the cart segment, and since when."""
+    found = []
+    for words in ([], ["--at", str(START + 60 * MINUTE)]):
+        assert main(["explain", "c1", "cart", "--json", "--settings", str(bench.settings_file), *words]) == 0
+        told = json.loads(capsys.readouterr().out)
+        (segment,) = told["segments"]
+        found.append((told["customer"], told["rules"], segment["segment"], segment["in"]))
+    assert found == [("c1", 2, "cart", True)] * 2
+
+
 def run_out(bench: JobBench, expected: Expected, names: set[str]) -> None:
     """Let time pass until nothing is due any more, and hold all that was told to rules that were there from the start."""
     end = START + 600 * MINUTE
@@ -210,5 +222,6 @@ def test_who_is_stopped_by_hand_can_go_on(
     out = capsys.readouterr().out
     assert "nothing changed: version 2 means the same" in out
     assert "version 2 is live" in out
+    check_explained(bench, capsys)
     bench.produce(phase(2))
     run_out(bench, from_the_start(bench), {"often", "spender", "cart"})
