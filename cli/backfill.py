@@ -92,7 +92,9 @@ class Ruled:
         """As the version will be once it is live."""
         job = settings.job
         limits = Limits(remembered_messages=job.remembered_messages, skew=job.skew, expiry=job.expiry)
-        return cls(rules.version, 2 * rules.version + 1, compile_plan(rules.segments, limits))
+        return cls(
+            rules.version, 2 * rules.version + 1, compile_plan(rules.segments, limits, population=rules.population)
+        )
 
 
 class Shadows:

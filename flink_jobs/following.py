@@ -33,10 +33,12 @@ class Following:
         self.version = rule_set.version
         self.is_warming = rule_set.stage == 0
         self.changeover: Changeover | None = None
-        live = Compiled(self.version, 2 * self.version + 1, compile_plan(rule_set.segments, limits))
+        live = Compiled(
+            self.version, 2 * self.version + 1, compile_plan(rule_set.segments, limits, population=rule_set.population)
+        )
         self.rules = live
         if self.is_warming:
-            plan = compile_plan(rule_set.active.segments, limits)
+            plan = compile_plan(rule_set.active.segments, limits, population=rule_set.population)
             self.rules = Compiled(self.version, rule_set.code, plan, rule_set.warming)
             self.changeover = Changeover(self.rules, live, rule_set.warming)
         elif before is not None and before.changeover is not None and before.version == self.version:

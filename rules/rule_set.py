@@ -12,15 +12,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
 from profiles.document import MAX_BYTES, suggestion
 from rules.definition import Segment
 from rules.errors import RuleError, RuleErrors, RuleWarning
+from rules.measured import as_measured
 from rules.order import CycleError, evaluation_order
 from rules.parse import Rule, parse_rule
+from rules.population import FILE as POPULATION_FILE
+from rules.population import Population, population_of, read_population
 from rules.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -62,6 +65,8 @@ class RuleSet:
     `warming` names the segments that are new or mean something else, each with the text that its file had before (None: it is
     new), and `meant_since` has the versions of those texts. Until the history of these segments has been counted, customers are
     evaluated under `active`; then the same version is published again without `warming`. `interim`: this is such an `active` one.
+
+    `population` is what scores compare customers with; empty until it has been measured.
     """
 
     version: int
@@ -75,6 +80,7 @@ class RuleSet:
     warming: Mapping[str, str | None] = field(default_factory=dict)
     meant_since: Mapping[str, int] = field(default_factory=dict)
     interim: bool = False
+    population: Population = field(default_factory=Population)
 
     @property
     def stage(self) -> int:
@@ -99,7 +105,7 @@ class RuleSet:
         """The compiled rules; made at first use."""
         from rules.plan import compile_plan
 
-        return compile_plan(self.segments)
+        return compile_plan(self.segments, population=self.population)
 
     @cached_property
     def digests(self) -> dict[str, str]:
@@ -124,6 +130,7 @@ class RuleSet:
                 dict(sorted(self.sources.items())),
                 dict(sorted(self.warming.items())),
                 {name: self.meant_since[name] for name in sorted(self.warming.keys() & self.meant_since.keys())},
+                self.population.plain() if self.population.bounds else None,
             )
         )
         if len(payload) > MOST_PAYLOAD:
@@ -155,7 +162,8 @@ class RuleSet:
         for name, version in found.segments.items():
             if not 1 <= version <= found.version:
                 raise _refused(f"segment {name!r} has version {version}, which is not one from 1 to {found.version}")
-        rule_set = _assemble(found.version, rules, found.files, found.segments)
+        population = Population() if found.population is None else population_of(found.population, _SET)
+        rule_set = _assemble(found.version, rules, found.files, found.segments, population)
         rule_set = dataclasses.replace(
             rule_set,
             created_at=found.created_at,
@@ -229,6 +237,7 @@ class _Payload(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     files: dict[str, str]
     warming: dict[str, str | None] = {}
     meant_since: dict[str, int] = {}
+    population: Any = None
 
 
 _encode = msgspec.json.Encoder().encode
@@ -282,8 +291,14 @@ def load_directory(path: Path) -> RuleSet:
         )
     if len(texts) > MOST_FILES:
         raise RuleErrors([RuleError(str(path), 1, 1, f"{len(texts):,} rule files are more than {MOST_FILES:,}")])
+    population, measured = Population(), path / POPULATION_FILE
+    if measured.is_file():
+        try:
+            population = read_population(read_rule_file(measured), str(measured))
+        except RuleErrors as error:
+            errors += error.errors
     rules = _parse_all(texts, errors)
-    return _assemble(1, rules, {inner: text for inner, (_, text) in texts.items()}, {})
+    return _assemble(1, rules, {inner: text for inner, (_, text) in texts.items()}, {}, population)
 
 
 def load_file(file: Path) -> RuleSet:
@@ -376,13 +391,21 @@ def _unknown(rules: list[Rule]) -> Iterator[RuleError]:
                 yield RuleError(rule.segment.file, *at, f"there is no segment {name[:100]!r}", hint)
 
 
-def _assemble(version: int, rules: list[Rule], sources: Mapping[str, str], versions: Mapping[str, int]) -> RuleSet:
+def _assemble(
+    version: int,
+    rules: list[Rule],
+    sources: Mapping[str, str],
+    versions: Mapping[str, int],
+    population: Population | None = None,
+) -> RuleSet:
+    population = population or Population()
     segments = [dataclasses.replace(rule.segment, version=versions.get(rule.segment.name, version)) for rule in rules]
     return RuleSet(
         version,
-        tuple(sorted(segments, key=lambda segment: segment.name)),
+        tuple(sorted((as_measured(segment, population) for segment in segments), key=lambda segment: segment.name)),
         sources=dict(sources),
         scenarios={rule.segment.name: rule.scenarios for rule in rules},
+        population=population,
         warnings=tuple(warning for rule in rules for warning in rule.warnings),
     )
 
@@ -425,7 +448,7 @@ def _interim(rule_set: RuleSet) -> RuleSet:
     versions = {one.name: one.version for one in rule_set.segments}
     for name in rule_set.warming:
         versions[name] = rule_set.meant_since.get(name, max(1, rule_set.version - 1))
-    return dataclasses.replace(_assemble(rule_set.version, rules, sources, versions), interim=True)
+    return dataclasses.replace(_assemble(rule_set.version, rules, sources, versions, rule_set.population), interim=True)
 
 
 @dataclass(frozen=True)
@@ -444,7 +467,7 @@ def diff(old: RuleSet | None, new: RuleSet) -> list[SegmentDiff]:
     found = []
     for name in sorted(before.keys() | new.texts.keys()):
         then, now = before.get(name), new.texts.get(name)
-        if then == now:
+        if then == now and meant.get(name) == new.digests.get(name):
             continue
         kind: Literal["added", "removed", "changed", "reworded"]
         if then is None:
