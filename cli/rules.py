@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from cli import applying, check, testing, trial, versions
+from cli import applying, check, measure, testing, trial, versions
 from cli.paths import CATALOG
 from cli.rule_files import count, short, write_json
 from rules.errors import RuleErrors
@@ -52,6 +52,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     applying.add_actions(action)
     versions.add_actions(action)
     trial.add_actions(action)
+    measure.add_actions(action)
     parser.set_defaults(run=run)
 
 

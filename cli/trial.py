@@ -38,13 +38,18 @@ def add_actions(action: AddAction) -> None:
     )
     parser.add_argument("--history", required=True, metavar="TOPIC|FILE", help="events: a topic, or CSV or JSON lines")
     parser.add_argument("--map", type=Path, metavar="MAP.yaml", help="field map of a file; without: SDK events")
-    parser.add_argument("--days", type=_days, default=90.0, metavar="N|all", help="of the history's end; default: 90")
-    parser.add_argument("--sample", type=_share, default=1.0, metavar="10%", help="a share of the customers")
+    parser.add_argument("--days", type=days_of, default=90.0, metavar="N|all", help="of the history's end; default: 90")
+    parser.add_argument("--sample", type=share_of, default=1.0, metavar="10%", help="a share of the customers")
     parser.add_argument("--against", type=Path, metavar="DIR", help="compare with these rules, not the live ones")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a report to look at in a browser")
 
 
-def _days(text: str) -> float | None:
+def days_of(text: str) -> float | None:
+    """The number of days that a text names; None for all.
+
+    >>> days_of("90"), days_of("7d"), days_of("all")
+    (90.0, 7.0, None)
+    """
     if text == "all":
         return None
     try:
@@ -56,10 +61,10 @@ def _days(text: str) -> float | None:
     return days
 
 
-def _share(text: str) -> float:
+def share_of(text: str) -> float:
     """The share that a percentage or a fraction names.
 
-    >>> _share("10%"), _share("0.25")
+    >>> share_of("10%"), share_of("0.25")
     (0.1, 0.25)
     """
     try:
@@ -78,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     against, compared_with = _compared(args)
     rules = tried if args.path.is_dir() else _among(tried, against, str(short(args.path)))
     focus = _focus(args, tried, against)
-    trial = Trial(_source(args), rules, against, args.days, args.sample, int(time.time() * 1000))
+    trial = Trial(source_of(args), rules, against, args.days, args.sample, int(time.time() * 1000))
     with step(f"trying {len(rules.segments)} segments on {trial.source.name}", quiet=args.json):
         findings = trial.run()
     told = report(trial, findings, focus, compared_with)
@@ -100,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
 # --- what is tried on what ------------------------------------------------------------------------------------------
 
 
-def _source(args: argparse.Namespace) -> Source:
+def source_of(args: argparse.Namespace) -> Source:
     """The file of that name if there is one, else the topic."""
     file = Path(args.history)
     if file.is_file():

@@ -17,7 +17,7 @@ from cli import history
 from cli.errors import UserError
 from cli.history import DAY, Source
 from cli.main import main
-from cli.trial import _days, _share, report
+from cli.trial import days_of, report, share_of
 from cli.trial_html import page
 from cli.trial_run import Trial
 from cli.trial_view import bars, grouped, render
@@ -234,9 +234,9 @@ def test_a_history_that_is_not_there_is_said_so(
 @pytest.mark.parametrize("text", ["0", "-1", "x", "1e9", "nan"])
 def test_days_and_shares_are_checked(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError):
-        _days(text)
+        days_of(text)
     with pytest.raises(argparse.ArgumentTypeError):
-        _share(text)
+        share_of(text)
 
 
 def test_a_history_from_a_topic_needs_the_topic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,12 +246,12 @@ def test_a_history_from_a_topic_needs_the_topic(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(command, "kafka_settings", lambda *_: Settings())
     args = argparse.Namespace(history="events", map=None, settings=None, bootstrap=None)
     with pytest.raises(UserError, match="no file and no topic 'events'"):
-        command._source(args)
+        command.source_of(args)
     monkeypatch.setattr(command, "end_offsets", lambda settings, topic: {0: 12})
-    assert command._source(args) == Source(Settings(), "events", {0: 12})
+    assert command.source_of(args) == Source(Settings(), "events", {0: 12})
     args.map = Path("map.yaml")
     with pytest.raises(UserError, match="--map is for files"):
-        command._source(args)
+        command.source_of(args)
 
 
 def test_a_topic_gives_the_figures_that_its_file_gives(
