@@ -66,7 +66,9 @@ class Reader:
     def only(self, node: Mapping, known: Seq[str], instead: Map[str, str] | None = None) -> None:
         """Note every key of `node` that is not known at this place."""
         for key, at in node.keys.items():
-            if key not in known:
+            if key not in known and len(self.errors) >= SHOWN_ERRORS:
+                self.unlisted += 1  # looking for the nearest known key takes its time
+            elif key not in known:
                 self.wrong(at, *about_unknown(key, known, instead))
 
     def mapping(self, node: Node, what: str, hint: str = "") -> Mapping | None:
