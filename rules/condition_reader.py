@@ -185,7 +185,10 @@ class ConditionReader(Reader):
             self.wrong(node, f"counts are kept up to {LARGEST_COUNT:,}")
 
     def absent(self, node: Mapping) -> Condition:
-        return Absent(EventRef(self.event_name(node["absent"], "`absent`"), self.where(node), self.during(node)), self.within(node))
+        return Absent(
+            EventRef(self.event_name(node["absent"], "`absent`"), self.where(node), self.during(node)),
+            self.within(node),
+        )
 
     def since(self, node: Mapping) -> Condition:
         ref = EventRef(self.event_name(node["since"], "`since`"), self.where(node), self.during(node))
@@ -241,9 +244,7 @@ class ConditionReader(Reader):
             self.wrong(node, "'fn' is missing here", f"one of {', '.join(functions)}")
         else:
             hint = suggestion(str(name)[:60], functions)
-            self.wrong(
-                found, f"`fn` is one of {', '.join(functions)}", hint if hint.startswith("did") else ""
-            )
+            self.wrong(found, f"`fn` is one of {', '.join(functions)}", hint if hint.startswith("did") else "")
         return "sum"
 
     def trait(self, outer: Mapping) -> Condition:
@@ -316,7 +317,9 @@ class ConditionReader(Reader):
             limit = self.number(node[key], f"`{key}`")
             words = "gte" if key == "exit_below" else "lte"
             if self.negated:
-                self.wrong(at, f"{key!r} cannot stand beneath `not` or `points`", "turn the comparison round, or leave it out")
+                self.wrong(
+                    at, f"{key!r} cannot stand beneath `not` or `points`", "turn the comparison round, or leave it out"
+                )
             elif not bounds or len(condition.tests) > 1:
                 self.wrong(at, f"{key!r} goes with one `{words}`", f"write for example `{words}: 0.7`")
             elif not isinstance(bounds[0], int | float) or (limit > bounds[0]) == (key == "exit_below"):
