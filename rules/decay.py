@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from functools import lru_cache
 from typing import Any, Final
 
 from profiles.profile import NEVER
@@ -22,44 +21,48 @@ SPANS: Final = 32
 _SCALE: Final = 32
 """Sums of spans are kept in this power of two of a point."""
 
-_STEPS: Final = 40
-"""Binary digits of the part of a half-life by which a power of two is found."""
+_DIGITS: Final = 10
+_TABLES: Final = 4
+_STEPS: Final = _DIGITS * _TABLES
+"""Binary digits of the part of a half-life by which a power of two is found, ten at a time."""
 
 _ONE: Final = 1 << 62
+
+_NEAR: Final = 1_000
+"""Milliseconds, many times as much as a logarithm in floating point is off."""
 
 _GONE: Final = 128
 """After so many half-lives not half a millionth is left of the most that a sum can hold."""
 
 
-def _roots() -> tuple[int, ...]:
-    """The square root of two, the root of that, and so on, as fractions of `_ONE`."""
-    found, one = [], _ONE << 1
-    for _ in range(_STEPS):
-        one = math.isqrt(one * _ONE)
-        found.append(one)
-    return tuple(found)
+def _powers() -> tuple[tuple[int, ...], ...]:
+    """For each ten binary digits of a part of one, two to the power of what they stand for, as a fraction of `_ONE`."""
+    tables, root = [], _ONE << 1
+    for _ in range(_TABLES):
+        table = [_ONE]
+        for _ in range(_DIGITS):
+            root = math.isqrt(root * _ONE)
+            table = [one for known in table for one in (known, known * root >> 62)]
+        tables.append(tuple(table))
+    return tuple(tables)
 
 
-_ROOTS: Final = _roots()
-
-
-@lru_cache(4096)
-def _growth(part: int) -> int:
-    """Two to the power of `part` (of `1 << _STEPS`) as a fraction of `_ONE`; in whole numbers, so alike on every machine."""
-    found = _ONE
-    for place, root in enumerate(_ROOTS, 1):
-        if part >> (_STEPS - place) & 1:
-            found = found * root >> 62
-    return found
+_POWERS: Final = _powers()
+_MASK: Final = (1 << _DIGITS) - 1
 
 
 def growth(passed: int, half_life: int) -> int:
     """Two to the power of `passed / half_life`, which is less than one, as a fraction of `1 << 62`.
 
+    In whole numbers, so alike on every machine.
+
     >>> growth(0, 7) == 1 << 62, round(growth(1, 2) / (1 << 62), 9)
     (True, 1.414213562)
     """
-    return _growth((passed << _STEPS) // half_life)
+    part = (passed << _STEPS) // half_life
+    first, second, third, fourth = _POWERS
+    found = first[part >> 30] * second[part >> 20 & _MASK] >> 62
+    return (found * third[part >> 10 & _MASK] >> 62) * fourth[part & _MASK] >> 62
 
 
 class Decay(Slot):
@@ -109,6 +112,17 @@ def left(state: list[list[int]] | None, clock: int, half_life: int) -> int:
         return 0
     halved = (SPANS - 1) + _SCALE + (span - newest)
     return _rounded(total * MICROS * _ONE, growth(passed, half_life) << halved)
+
+
+def looks_again(state: list[list[int]], clock: int, half_life: int, level: int, now: int) -> int:
+    """When to look whether less than `level` is left: not after that moment, and at it if it is near. `now` is what is left, without sign.
+
+    Looking once more shortly before is cheaper than settling the millisecond each time that points are added.
+    """
+    if now < level:
+        return NEVER
+    guess = clock + math.floor(half_life * math.log2(now / level))
+    return guess - _NEAR if guess - clock > 2 * _NEAR else reaches(state, clock, half_life, level)
 
 
 def reaches(state: list[list[int]], clock: int, half_life: int, level: int) -> int:

@@ -8,7 +8,7 @@ from profiles.document import Mapping, Node, Sequence
 from profiles.profile import NEVER, Profile
 from profiles.values import MICROS, micros
 from rules.compiled import Compiled
-from rules.decay import Decay, left, reaches
+from rules.decay import Decay, left, looks_again
 from rules.definition import Condition, Engagement, EventRef, Operator, Test, Trait
 from rules.duration import format_duration
 from rules.kinds.kind import Key, Kind
@@ -106,7 +106,7 @@ def _compile(compiler: Compiler, engagement: Engagement) -> Compiled:
         # Where less than nothing is left, it rises: what is not below a level is what is not above its mirror image.
         ahead = [level if now > 0 else 1 - level for level in levels]
         passed = [level for level in ahead if 0 < level <= abs(now)]
-        return truth, reaches(state, clock, half_life, max(passed)) if passed else NEVER
+        return truth, looks_again(state, clock, half_life, max(passed), abs(now)) if passed else NEVER
 
     text = (
         f"points of {', '.join(reads(ref) for ref, _ in engagement.points)}, halved every {format_duration(half_life)}"
