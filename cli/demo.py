@@ -29,7 +29,7 @@ from cli.demo_watch import Watch
 from cli.errors import UserError
 from cli.flink_rest import FlinkRest
 from cli.live_view import Board, picture, progress_line, summary
-from cli.paths import CATALOG, ROOT, STATE, shown
+from cli.paths import CATALOG, DEMO, ROOT, shown
 from cli.processes import Process, wait_until
 from cli.progress import step
 from cli.published import apply_rules
@@ -40,7 +40,7 @@ from flink_jobs.topics import ensure_topics
 from rules.duration import parse_duration
 from rules.rule_set import load_directory
 
-DIRECTORY: Final = STATE / "demo"
+DIRECTORY: Final = DEMO
 JOB: Final = "segue-demo"
 DISORDER: Final = 2_000
 """How late events may come, ms. The shop keeps to it, and so much later absences are noticed."""

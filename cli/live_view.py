@@ -241,7 +241,10 @@ def _accounts(board: Board) -> Group:
         text.append(f" {name.replace('_', '-')}", "dim")
     if off := board.unaccounted():
         text.append(f"   {off:+,} unaccounted", "bold red")
-    return Group(text, Text(" Ctrl-C ends it and everything it started", "dim"))
+    return Group(
+        text,
+        Text(" elsewhere: ./segue rules list, ./segue explain CUSTOMER, ./segue tail; Ctrl-C ends all of it", "dim"),
+    )
 
 
 def progress_line(board: Board, running: float) -> str:

@@ -12,6 +12,7 @@ STATE = ROOT / ".segue"
 JARS = STATE / "jars"
 LOGS = STATE / "log"
 RUN = STATE / "run"
+DEMO = STATE / "demo"
 OPERATOR = ROOT / "flink_jobs" / "operator"
 CATALOG = ROOT / "rules" / "catalog"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.errors import UserError
-from cli.paths import RUN, shown
+from cli.paths import DEMO, RUN, shown
 from flink_jobs.settings import Flink, Settings, SettingsError, load_settings
 
 
@@ -40,8 +40,10 @@ class Target:
 
 
 def local_cluster(run: Path = RUN) -> Local | None:
-    """The local cluster that was started, alive or not; None if none was."""
+    """The local cluster that was started, alive or not, else that of a demo that runs; None if there is neither."""
     state = run / "cluster.json"
+    if run == RUN and not state.exists():
+        state = DEMO / "cluster.json"
     try:
         found: dict[str, Any] = json.loads(state.read_text("utf-8"))
         flink = found["flink"]
