@@ -35,6 +35,9 @@ DAY_MS: Final = 86_400_000
 FIRST_WORD_SECONDS: Final = 60.0
 """How long the job may say nothing at all of a version before it is taken to be down."""
 
+STANDSTILL_SECONDS: Final = 120.0
+"""How long the job may commit nothing, unless its checkpoints are further apart."""
+
 WARMING, TAKEN_IN, LIVE, RECONCILED = "warming", "taken in", "live", "reconciled"
 _UNKNOWN_PARTITION: Final = -1
 _LOOK_EVERY: Final = 0.2
@@ -239,8 +242,18 @@ class Backfill:
             done = talk(self.settings, lambda options: _committed(options, self.settings, list(ends)))
             return sum(max(0, end - done.get(partition, 0)) for partition, end in ends.items())
 
+        patience = max(STANDSTILL_SECONDS, 3 * self.settings.checkpoints.interval / 1000)
+        least, since = behind(), time.monotonic()
         while left := behind():
             self.look(f"the job has {left:,} records to go to where the past was counted to")
+            if left < least:
+                least, since = left, time.monotonic()
+            elif time.monotonic() - since > patience:
+                raise UserError(
+                    f"the job has committed nothing for {patience:.0f} s as group {self.settings.job.name!r}",
+                    "is `job.name` in the settings that of the running job, and does it take checkpoints? The version stays"
+                    " warming; `segue rules apply --resume` goes on",
+                )
 
     def hand_over(self, shadows: Shadows, cuts: Mapping[int, int]) -> None:
         """Send each customer's profile, and that these were all."""

@@ -41,7 +41,6 @@ from rules.duration import parse_duration
 from rules.rule_set import load_directory
 
 DIRECTORY: Final = DEMO
-JOB: Final = "segue-demo"
 DISORDER: Final = 2_000
 """How late events may come, ms. The shop keeps to it, and so much later absences are noticed."""
 
@@ -176,7 +175,6 @@ class Demo:
             "SEGUE_CHECKPOINTS__DIRECTORY": Path(local.data_dir).as_uri(),
             # Output is seen when a checkpoint commits it.
             "SEGUE_CHECKPOINTS__INTERVAL": "1s",
-            "SEGUE_JOB__NAME": JOB,
             "SEGUE_JOB__CLOCK": "live",
             "SEGUE_JOB__DISORDER": f"{DISORDER}ms",
             # The clock must not run ahead of the history because a busy machine takes its time to read the first of it.
