@@ -1,6 +1,6 @@
 """What all tests share: Kafka and Flink as fixtures, and how hard the property tests look.
 
-`pytest --hypothesis-profile=ci` for many examples, `fast` unless told.
+`pytest --hypothesis-profile=ci` for many examples, `quick` for few, `fast` unless told.
 """
 
 from __future__ import annotations
@@ -15,9 +15,12 @@ __all__ = ["flink", "jars", "job_bench", "kafka", "topic"]
 _slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
 _phases = [Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink]
 
-# Both lanes draw the same examples each time, so that a failure is the fault of the change that met it.
+# All lanes draw the same examples each time, so that a failure is the fault of the change that met it.
 settings.register_profile(
     "fast", max_examples=100, deadline=None, derandomize=True, phases=_phases, suppress_health_check=_slow
+)
+settings.register_profile(
+    "quick", max_examples=40, deadline=None, derandomize=True, phases=_phases, suppress_health_check=_slow
 )
 settings.register_profile(
     "ci", max_examples=1500, deadline=None, derandomize=True, phases=_phases, suppress_health_check=_slow
