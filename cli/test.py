@@ -110,7 +110,12 @@ def stages(fast: bool, pytest_args: Sequence[str]) -> list[Stage]:
         Stage("lint-imports", lambda: check([Path(sys.executable).parent / "lint-imports", "--no-cache"])),
         Stage(
             "tests of the core",
-            lambda: pytest("core", [unit, properties], ["-q", *(["-m", "not slow", "--hypothesis-profile=quick"] if fast else [])], pytest_args),
+            lambda: pytest(
+                "core",
+                [unit, properties],
+                ["-q", *(["-m", "not slow", "--hypothesis-profile=quick"] if fast else [])],
+                pytest_args,
+            ),
             (unit, properties),
         ),
         Stage("scenarios of the rules", lambda: stream(cli_command("rules", "test", str(CATALOG))), (CATALOG,)),
