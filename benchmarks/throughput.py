@@ -71,7 +71,6 @@ CONTENDERS: Final = (
         True,
         True,
         share=0.1,
-        quick=False,
     ),
     Contender(
         "obvious_thread", "PyFlink as in its tutorial, thread mode", "obvious_job", "thread", True, True, share=0.2
