@@ -10,7 +10,8 @@ that goes on as before.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -237,23 +238,19 @@ class Backfill:
 
     def wait_past(self, ends: Mapping[int, int]) -> None:
         """Wait until the job itself has gone past the cut, and will not fall back behind it: what it has committed says so."""
-
-        def behind() -> int:
-            done = talk(self.settings, lambda options: _committed(options, self.settings, list(ends)))
-            return sum(max(0, end - done.get(partition, 0)) for partition, end in ends.items())
-
         patience = max(STANDSTILL_SECONDS, 3 * self.settings.checkpoints.interval / 1000)
-        least, since = behind(), time.monotonic()
-        while left := behind():
-            self.look(f"the job has {left:,} records to go to where the past was counted to")
-            if left < least:
-                least, since = left, time.monotonic()
-            elif time.monotonic() - since > patience:
-                raise UserError(
-                    f"the job has committed nothing for {patience:.0f} s as group {self.settings.job.name!r}",
-                    "is `job.name` in the settings that of the running job, and does it take checkpoints? The version stays"
-                    " warming; `segue rules apply --resume` goes on",
-                )
+        with _commits(self.settings) as committed:
+            least, since = sum(ends.values()) + 1, time.monotonic()
+            while left := sum(max(0, end - committed(partition)) for partition, end in ends.items()):
+                self.look(f"the job has {left:,} records to go to where the past was counted to")
+                if left < least:
+                    least, since = left, time.monotonic()
+                elif time.monotonic() - since > patience:
+                    raise UserError(
+                        f"the job has committed nothing for {patience:.0f} s as group {self.settings.job.name!r}",
+                        "is `job.name` in the settings that of the running job, and does it take checkpoints? The version"
+                        " stays warming; `segue rules apply --resume` goes on",
+                    )
 
     def hand_over(self, shadows: Shadows, cuts: Mapping[int, int]) -> None:
         """Send each customer's profile, and that these were all."""
@@ -293,15 +290,23 @@ class Backfill:
         time.sleep(_LOOK_EVERY)
 
 
-def _committed(options: dict[str, Any], settings: Settings, partitions: list[int]) -> dict[int, int]:
-    """How far the job's group has committed; partitions that it has committed nothing of are left out."""
+@contextmanager
+def _commits(settings: Settings) -> Iterator[Callable[[int], int]]:
+    """A function from a partition of the events topic to how far the job's group has committed it; 0 where it has not."""
     from kafka import KafkaConsumer, TopicPartition
 
-    consumer = KafkaConsumer(
-        **options, group_id=settings.job.name, enable_auto_commit=False, bootstrap_timeout_ms=10_000
+    consumer = talk(
+        settings,
+        lambda options: KafkaConsumer(
+            **options, group_id=settings.job.name, enable_auto_commit=False, bootstrap_timeout_ms=10_000
+        ),
     )
+
+    def committed(partition: int) -> int:
+        found = talk(settings, lambda _: consumer.committed(TopicPartition(settings.topics.events, partition)))
+        return int(found or 0)
+
     try:
-        found = {one: consumer.committed(TopicPartition(settings.topics.events, one)) for one in partitions}
-        return {partition: int(offset) for partition, offset in found.items() if offset is not None}
+        yield committed
     finally:
         consumer.close()

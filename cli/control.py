@@ -97,19 +97,11 @@ def _ask(
     options: dict[str, Any], settings: Settings, request_id: str, put: Callable[[], None], patience: float
 ) -> dict[str, Any] | None:
     """Stand at the end of the answers, put the question, and wait for the answer to it."""
-    from kafka import KafkaConsumer, TopicPartition
+    from flink_jobs import topics
 
-    consumer = KafkaConsumer(
-        **options,
-        group_id=None,
-        enable_auto_commit=False,
-        isolation_level="read_uncommitted",
-        fetch_max_wait_ms=50,
-        bootstrap_timeout_ms=10_000,
-    )
+    consumer = topics.reading_consumer(options, isolation_level="read_uncommitted", fetch_max_wait_ms=50)
     try:
-        topic = settings.topics.explanations
-        partitions = [TopicPartition(topic, one) for one in sorted(consumer.partitions_for_topic(topic) or ())]
+        partitions = topics.partitions_of(consumer, settings.topics.explanations)
         consumer.assign(partitions)
         for partition, offset in consumer.end_offsets(partitions).items():
             consumer.seek(partition, offset)

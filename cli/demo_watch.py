@@ -14,7 +14,7 @@ from cli.errors import UserError
 from cli.flink_rest import FlinkRest
 from cli.live_view import Vitals
 from flink_jobs.settings import Settings
-from flink_jobs.topics import client_options
+from flink_jobs.topics import client_options, partitions_of, reading_consumer
 
 _RATE_WINDOW: Final = 10.0
 _LOOK_EVERY: Final = 0.5
@@ -66,27 +66,13 @@ class Watch:
                 self._over.wait(1.0)
 
     def _consumer(self) -> Any:
-        from kafka import KafkaConsumer
-
-        return KafkaConsumer(
-            **client_options(self._settings),
-            group_id=None,
-            enable_auto_commit=False,
-            isolation_level="read_committed",
-            auto_offset_reset="earliest",
-            fetch_max_wait_ms=100,
-        )
-
-    def _assign(self, consumer: Any, topic: str) -> list[Any]:
-        from kafka import TopicPartition
-
-        return [TopicPartition(topic, one) for one in sorted(consumer.partitions_for_topic(topic) or ())]
+        return reading_consumer(client_options(self._settings), fetch_max_wait_ms=100)
 
     def _read_changes(self) -> None:
         consumer = self._consumer()
         try:
             # After a failure it begins anew: the board knows what it has seen.
-            partitions = self._assign(consumer, self._settings.topics.segment_changes)
+            partitions = partitions_of(consumer, self._settings.topics.segment_changes)
             consumer.assign(partitions)
             consumer.seek_to_beginning(*partitions)
             while not self._over.is_set():
@@ -102,7 +88,7 @@ class Watch:
         samples: deque[tuple[float, int]] = deque()
         vitals = self.vitals
         try:
-            partitions = self._assign(consumer, self._settings.topics.events)
+            partitions = partitions_of(consumer, self._settings.topics.events)
             while not self._over.wait(_LOOK_EVERY):
                 vitals.events_in = sum(consumer.end_offsets(partitions).values())
                 now = time.monotonic()

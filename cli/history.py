@@ -18,7 +18,7 @@ import msgspec
 import xxhash
 
 from cli.errors import UserError
-from cli.kafka import PATIENCE_SECONDS, talk
+from cli.kafka import PATIENCE_SECONDS, rewind, talk
 from cli.lines import outcomes, read_lines, read_map
 from flink_jobs.settings import Job, Settings
 from profiles.event import Event, InvalidRecord, decode_event, parse_time
@@ -310,12 +310,13 @@ def read_topic(
     `days` leaves out what happened longer before the newest event. `connect` makes the consumer. Raises `UserError` where Kafka
     does not answer, or there is no such topic.
     """
-    from kafka import TopicPartition
     from kafka.errors import KafkaError
+
+    from flink_jobs.topics import partitions_of
 
     consumer = connect() if connect is not None else talk(settings, _connect)
     try:
-        partitions = [TopicPartition(topic, one) for one in sorted(consumer.partitions_for_topic(topic) or ())]
+        partitions = partitions_of(consumer, topic)
         if not partitions:
             raise UserError(f"Kafka has no topic {topic!r}", "name a topic, or a file that exists")
         consumer.assign(partitions)
@@ -324,7 +325,7 @@ def read_topic(
         cutoff = 0
         if days is not None:
             cutoff = int(_newest(consumer, until, settings) - days * DAY)
-        _rewind(consumer, partitions, cutoff - settings.job.skew)
+        rewind(consumer, partitions, cutoff - settings.job.skew)
         begins = consumer.beginning_offsets(partitions)
         account.begun_before = any(consumer.position(one) > begins[one] for one in partitions)
         yield from _arrivals(settings, _records(consumer, until), account, share or Share(), cutoff, until)
@@ -341,39 +342,19 @@ def end_offsets(settings: Settings, topic: str) -> dict[int, int]:
 
 
 def _ends(consumer: Any, topic: str) -> dict[int, int]:
-    from kafka import TopicPartition
+    from flink_jobs.topics import partitions_of
 
     try:
-        partitions = [TopicPartition(topic, one) for one in sorted(consumer.partitions_for_topic(topic) or ())]
+        partitions = partitions_of(consumer, topic)
         return {one.partition: end for one, end in consumer.end_offsets(partitions).items()} if partitions else {}
     finally:
         consumer.close()
 
 
 def _connect(options: dict[str, Any]) -> Any:
-    from kafka import KafkaConsumer
+    from flink_jobs import topics
 
-    return KafkaConsumer(
-        **options,
-        group_id=None,
-        enable_auto_commit=False,
-        isolation_level="read_committed",
-        auto_offset_reset="earliest",
-        max_poll_records=2000,
-        bootstrap_timeout_ms=10_000,
-    )
-
-
-def _rewind(consumer: Any, partitions: list[Any], begin: int) -> None:
-    """Stand at the first records of that time or later; at the very first where it is not after 1970."""
-    if begin <= 0:
-        consumer.seek_to_beginning(*partitions)
-        return
-    for partition, found in consumer.offsets_for_times(dict.fromkeys(partitions, begin)).items():
-        if found is None:
-            consumer.seek_to_end(partition)
-        else:
-            consumer.seek(partition, found.offset)
+    return topics.reading_consumer(options, max_poll_records=2000)
 
 
 def _newest(consumer: Any, until: Mapping[Any, int], settings: Settings) -> int:

@@ -73,18 +73,10 @@ class StatusReader:
 
 
 def _consumer(options: dict[str, Any], topic: str) -> Any:
-    from kafka import KafkaConsumer, TopicPartition
+    from flink_jobs import topics
 
-    consumer = KafkaConsumer(
-        **options,
-        group_id=None,
-        enable_auto_commit=False,
-        isolation_level="read_committed",
-        auto_offset_reset="earliest",
-        fetch_max_wait_ms=100,
-        bootstrap_timeout_ms=10_000,
-    )
-    partitions = [TopicPartition(topic, one) for one in sorted(consumer.partitions_for_topic(topic) or ())]
+    consumer = topics.reading_consumer(options, fetch_max_wait_ms=100)
+    partitions = topics.partitions_of(consumer, topic)
     if not partitions:
         consumer.close()
         raise UserError(f"Kafka has no topic {topic!r}", "the job makes it when it is submitted: `segue submit`")

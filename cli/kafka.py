@@ -90,6 +90,18 @@ def talk(settings: Settings, what: Callable[[dict[str, Any]], Answer]) -> Answer
             ) from None
 
 
+def rewind(consumer: Any, partitions: list[Any], begin: int) -> None:
+    """Stand at the first records of that time (epoch ms) or later; at the very first where it is not after 1970."""
+    if begin <= 0:
+        consumer.seek_to_beginning(*partitions)
+        return
+    for partition, found in consumer.offsets_for_times(dict.fromkeys(partitions, begin)).items():
+        if found is None:
+            consumer.seek_to_end(partition)
+        else:
+            consumer.seek(partition, found.offset)
+
+
 def _listens(address: str) -> bool:
     host, _, port = address.strip().rpartition(":")
     if not port.isdecimal():

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from cli.changes import Change, local_moment, plain, read_change, reason
 from cli.errors import UserError
+from cli.kafka import rewind
 from cli.target import kafka_settings
 from rules.duration import parse_duration
 
@@ -78,36 +79,24 @@ def start_time(text: str, now: int) -> int | None:
 
 def follow(options: dict[str, Any], topic: str, begin: int | None, *, new_only: bool) -> Iterator[Any]:
     """Committed records of the topic, each once it is there; never ends by itself. Raises `UserError` without Kafka or topic."""
-    from kafka import KafkaConsumer, TopicPartition
     from kafka.errors import KafkaError
 
+    from flink_jobs import topics
+
     try:
-        consumer = KafkaConsumer(
-            **options,
-            group_id=None,
-            enable_auto_commit=False,
-            isolation_level="read_committed",
-            auto_offset_reset="earliest",
-            bootstrap_timeout_ms=10_000,
-        )
+        consumer = topics.reading_consumer(options)
     except (KafkaError, OSError) as error:
         where = ",".join(options["bootstrap_servers"])
         raise UserError(f"no Kafka answers at {where} ({type(error).__name__})", "is it up? `segue status`") from None
     try:
-        partitions = [TopicPartition(topic, one) for one in sorted(consumer.partitions_for_topic(topic) or ())]
+        partitions = topics.partitions_of(consumer, topic)
         if not partitions:
             raise UserError(f"Kafka has no topic {topic!r}", "the job makes it when it is submitted: `segue submit`")
         consumer.assign(partitions)
         if new_only:
             consumer.seek_to_end(*partitions)
-        elif begin is None:
-            consumer.seek_to_beginning(*partitions)
         else:
-            for partition, found in consumer.offsets_for_times(dict.fromkeys(partitions, begin)).items():
-                if found is None:
-                    consumer.seek_to_end(partition)
-                else:
-                    consumer.seek(partition, found.offset)
+            rewind(consumer, partitions, begin or 0)
         while True:
             found = consumer.poll(timeout_ms=_POLL_MILLIS).values()
             # Partitions come one after the other; people read what happened in the order of time.

@@ -199,6 +199,23 @@ class Record:
     value: bytes | None
 
 
+def reading_consumer(options: Mapping[str, Any], **more: Any) -> Any:
+    """A consumer that belongs to no group and reads what is committed. `options` are `client_options`; `more` goes over all."""
+    known: dict[str, Any] = {
+        "group_id": None,
+        "enable_auto_commit": False,
+        "isolation_level": "read_committed",
+        "auto_offset_reset": "earliest",
+        "bootstrap_timeout_ms": 10_000,
+    }
+    return KafkaConsumer(**{**known, **options, **more})
+
+
+def partitions_of(consumer: Any, topic: str) -> list[TopicPartition]:
+    """The topic's partitions in order; none if there is no such topic."""
+    return [TopicPartition(topic, one) for one in sorted(consumer.partitions_for_topic(topic) or ())]
+
+
 def read_topic(settings: Settings, topic: str) -> list[Record]:
     """Every record of `records`, for topics that fit into memory."""
     return list(records(settings, topic))
@@ -209,16 +226,9 @@ def records(settings: Settings, topic: str, *, within: float = READ_SECONDS) -> 
 
     Raises `KafkaError` where no broker answers, or reading takes longer than `within` seconds.
     """
-    consumer = KafkaConsumer(
-        **client_options(settings),
-        group_id=None,
-        enable_auto_commit=False,
-        isolation_level="read_committed",
-        auto_offset_reset="earliest",
-        bootstrap_timeout_ms=10_000,
-    )
+    consumer = reading_consumer(client_options(settings))
     try:
-        partitions = [TopicPartition(topic, one) for one in sorted(consumer.partitions_for_topic(topic) or ())]
+        partitions = partitions_of(consumer, topic)
         if not partitions:
             return
         consumer.assign(partitions)
@@ -245,6 +255,8 @@ __all__ = [
     "expected_topics",
     "java_properties",
     "newest_rules",
+    "partitions_of",
     "read_topic",
+    "reading_consumer",
     "records",
 ]

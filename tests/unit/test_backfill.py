@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -183,7 +184,26 @@ def test_another_version_takes_over(waiting: Backfill, monkeypatch: pytest.Monke
 def test_the_job_goes_past_the_cut_before_anything_is_handed_over(
     waiting: Backfill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answers = [{0: 3}, {0: 5, 1: 1}, {0: 6, 1: 2}, {}]
-    monkeypatch.setattr(backfill, "talk", lambda *_: answers.pop(0))
+    commits = iter([{0: 3, 1: 0}, {0: 5, 1: 1}, {0: 6, 1: 2}, {}])
+    looks: list[dict[int, int]] = []
+
+    def committed(partition: int) -> int:
+        if partition == 0:
+            looks.append(next(commits))
+        return looks[-1][partition]
+
+    monkeypatch.setattr(backfill, "_commits", lambda _: nullcontext(committed))
     waiting.wait_past({0: 6, 1: 2})
-    assert answers == [{}]
+    assert list(commits) == [{}]
+
+
+def test_a_job_that_commits_nothing_is_not_waited_for_for_ever(
+    waiting: Backfill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(range(0, 1_000_000, 1_000))
+    monkeypatch.setattr(backfill, "_commits", lambda _: nullcontext(lambda partition: 3))
+    monkeypatch.setattr(backfill, "highest_version", lambda _: 2)
+    monkeypatch.setattr(backfill.time, "monotonic", lambda: next(clock))
+    with pytest.raises(UserError, match="has committed nothing for 120 s as group 'segue'") as refused:
+        waiting.wait_past({0: 6})
+    assert "`job.name`" in refused.value.hint

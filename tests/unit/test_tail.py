@@ -130,7 +130,7 @@ def test_a_start_that_is_none_and_a_limit_of_nothing_are_the_users_errors() -> N
 
 def test_without_kafka_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEGUE_KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:9")
-    monkeypatch.setattr("kafka.KafkaConsumer", _unreachable)
+    monkeypatch.setattr("flink_jobs.topics.KafkaConsumer", _unreachable)
     with pytest.raises(UserError, match=r"no Kafka answers at 127\.0\.0\.1:9"):
         tail.run(arguments())
 
