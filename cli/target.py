@@ -39,11 +39,16 @@ class Target:
     variables: dict[str, str]
 
 
-def local_cluster(run: Path = RUN) -> Local | None:
-    """The local cluster that was started, alive or not, else that of a demo that runs; None if there is neither."""
-    state = run / "cluster.json"
-    if run == RUN and not state.exists():
-        state = DEMO / "cluster.json"
+def local_cluster(*folders: Path) -> Local | None:
+    """The local cluster whose state lies in the first of these folders that has any, alive or not; None if none has.
+
+    Unless told, that is the one of `segue up`, else that of a demo that runs.
+    """
+    return next((found for folder in folders or (RUN, DEMO) if (found := _read_state(folder))), None)
+
+
+def _read_state(folder: Path) -> Local | None:
+    state = folder / "cluster.json"
     try:
         found: dict[str, Any] = json.loads(state.read_text("utf-8"))
         flink = found["flink"]
@@ -82,7 +87,7 @@ def kafka_settings(file: Path | None, bootstrap: str | None = None) -> Settings:
     return dataclasses.replace(settings, kafka=dataclasses.replace(settings.kafka, bootstrap_servers=address))
 
 
-def target(file: Path | None, run: Path = RUN) -> Target:
+def target(file: Path | None) -> Target:
     """Settings that name a Kafka and a Flink cluster; what they leave open is the local cluster's."""
     settings = read_settings(file)
     missing = [
@@ -92,7 +97,7 @@ def target(file: Path | None, run: Path = RUN) -> Target:
     ]
     if not missing:
         return Target(settings, None, {})
-    local = local_cluster(run)
+    local = local_cluster()
     if local is None:
         raise UserError(
             f"no {' and no '.join(missing)} is known: no settings name one and no local cluster is up",
