@@ -96,6 +96,7 @@ class CompiledSegment:
         "governed",
         "held_out",
         "latched",
+        "mask",
         "name",
         "sequences",
         "stability",
@@ -110,6 +111,7 @@ class CompiledSegment:
         self.version = definition.version
         self.condition = condition
         self.bit = bit
+        self.mask = 1 << bit
         self.latched = definition.exit is not None
         self.after = NEVER if definition.exit is None or definition.exit.after is None else definition.exit.after
         self.ends_on = tuple(map(reads, definition.exit.on)) if definition.exit is not None else ()
@@ -136,13 +138,12 @@ def is_divided(condition: Condition) -> bool:
 class CompiledGroup:
     """Segments of which a customer is in one at most, by descending priority."""
 
-    __slots__ = ("bit", "mask", "members", "name")
+    __slots__ = ("mask", "members", "name")
 
     def __init__(self, name: str, members: tuple[CompiledSegment, ...]) -> None:
         self.name = name
         self.members = members
         self.mask = sum(1 << one.bit for one in members)
-        self.bit = min(one.bit for one in members)
 
 
 Unit = CompiledSegment | CompiledGroup
@@ -177,7 +178,9 @@ class Plan:
     _of_mask: dict[int, tuple[Unit, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.units = self.of_mask((1 << len(self.segments)) - 1)
+        group_of = {one.bit: group for group in self.groups for one in group.members}
+        self.units: tuple[Unit, ...] = tuple(dict.fromkeys(group_of.get(one.bit, one) for one in self.segments))
+        self._reach = self._reaches()
         self.bits = {one.name: 1 << one.bit for one in self.segments}
         # The mask of segments that are true, or will be, of a customer of whom nothing is known.
         nobody = Profile()
@@ -191,28 +194,27 @@ class Plan:
         """
         found = self._of_mask.get(mask)
         if found is None:
-            closed = self._closure(mask)
-            units: list[Unit] = [one for one in self.segments if closed >> one.bit & 1]
-            for group in self.groups:
-                if closed & group.mask:
-                    units = [one for one in units if not group.mask >> one.bit & 1]
-                    units.append(group)
-            found = tuple(sorted(units, key=lambda one: one.bit))
+            closed = 0
+            for one in self.segments:
+                if mask >> one.bit & 1:
+                    closed |= self._reach[one.bit]
+            found = tuple(unit for unit in self.units if closed & unit.mask)
             if len(self._of_mask) < 10_000:
                 self._of_mask[mask] = found
         return found
 
-    def _closure(self, mask: int) -> int:
-        """The mask with what follows from it. One pass suffices, as what is asked for comes before what asks."""
-        for one in self.segments:
-            if mask >> one.bit & 1:
-                mask |= one.wakes
-            for group in self.groups:
-                if group.bit == one.bit and mask & group.mask:
-                    mask |= group.mask
-                    for member in group.members:
-                        mask |= member.wakes
-        return mask
+    def _reaches(self) -> dict[int, int]:
+        """By the bit of a segment, the mask of all that is to be looked at with it: its group, those who ask for these, and so on."""
+        found: dict[int, int] = {}
+        # Whoever asks comes after what is asked for.
+        for unit in reversed(self.units):
+            members = unit.members if isinstance(unit, CompiledGroup) else (unit,)
+            reach = unit.mask
+            for asker in self.segments if any(one.wakes for one in members) else ():
+                if any(one.wakes >> asker.bit & 1 for one in members):
+                    reach |= found[asker.bit]
+            found.update((one.bit, reach) for one in members)
+        return found
 
 
 def compile_plan(
@@ -246,8 +248,10 @@ class Compiler:
             condition = self.condition(definition.when)
             sequences = tuple(self.rising(definition.when))
             compiled.append(CompiledSegment(definition, condition, bit, sequences))
+        by_name = {one.name: one for one in compiled}
         for one in compiled:
-            one.wakes = sum(1 << other.bit for other in compiled if one.name in other.condition.members)
+            for name in one.condition.members & by_name.keys():
+                by_name[name].wakes |= one.mask
         names = {ref.event for ref, _, _ in self.roles.values()}
         names.update(ref.event for one in definitions if one.exit for ref in one.exit.on)
         # A canceller comes before the start of the same sequence: an event that is both ends the waiting first.
