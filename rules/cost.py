@@ -14,20 +14,17 @@ from rules.newest import LONGEST_KEPT, Newest
 from rules.plan import Plan
 from rules.slots import (
     ANCHORS,
-    CONTRIBUTIONS,
-    PANES,
     SPARE_RETURNS,
     Anchors,
     Cancel,
-    Contributions,
     First,
     Keyed,
+    Numbers,
     Returns,
     Slot,
     Times,
     Total,
 )
-from rules.tallies import Tally
 
 _NUMBER: Final = 9
 _LIST: Final = 5
@@ -60,8 +57,8 @@ def _state(slot: Slot) -> int:
             return slot.keep * _NUMBER
         case First():
             return _NUMBER
-        case Contributions():
-            return 3 * (_LIST + _most(slot) * _NUMBER)
+        case Numbers():
+            return 3 * (_LIST + slot.most * _NUMBER)
         case Total():
             return 2 * _NUMBER
         case Keyed():
@@ -82,19 +79,13 @@ def _state(slot: Slot) -> int:
     raise TypeError(f"nothing is known of how large a {type(slot).__name__} becomes")
 
 
-def _most(slot: Contributions) -> int:
-    """Numbers that a window keeps."""
-    coarse = isinstance(slot, Tally) and slot.inner != slot.retention
-    return CONTRIBUTIONS + (2 * PANES if coarse else PANES)
-
-
 def costs(plan: Plan) -> list[Cost]:
     """The cost of each segment of a plan, by name."""
     users = Counter(key for one in plan.segments for key in one.condition.slots)
     found = []
     for one in sorted(plan.segments, key=lambda segment: segment.name):
         own = [plan.slots[key] for key in one.condition.slots]
-        merged = [_most(slot) for slot in own if isinstance(slot, Contributions)]
+        merged = [slot.most for slot in own if isinstance(slot, Numbers)]
         found.append(
             Cost(
                 one.name,

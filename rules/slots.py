@@ -100,63 +100,85 @@ class First(Slot):
         return state
 
 
-class Contributions(Slot):
+class Numbers(Slot):
     """Numbers of a window with their times: `[times, numbers, counts]`, numbers in millionths, ascending in time.
 
-    Above the cap, neighbours within one pane are merged (`merge` says how) at the newest time among them, so that a pane
-    leaves the window as a whole, late by less than its length.
+    Above `most`, neighbours within one pane are merged (`merge` says how) at the newest time among them, so that a pane
+    leaves the window as a whole, late by less than its length. The newest stay exact.
     """
 
-    __slots__ = ("each", "merge", "pane")
+    __slots__ = ("merge", "most", "pane")
 
-    def __init__(self, key: int, window: int, path: str, merge: Callable[[int, int], int]) -> None:
+    def __init__(self, key: int, window: int, merge: Callable[[int, int], int]) -> None:
         super().__init__(key, window)
-        self.each = each_reader(path)
         self.merge = merge
+        self.most = CONTRIBUTIONS + PANES
         self.pane = max(1, window // PANES)
 
-    def add(self, slots: State, time: int, event: Any, clock: int) -> bool:
-        state = slots.get(self.key)
-        for value in self.each(event):
-            number = micros(value)
-            if number is None:
-                continue
-            if state is None:
-                state = slots[self.key] = [[], [], []]
-            at = bisect_right(state[0], time)
-            state[0].insert(at, time)
-            state[1].insert(at, number)
-            state[2].insert(at, 1)
+    def insert(self, slots: State, time: int, number: int) -> list[list[int]]:
+        """Keep one number more; the state with it, to be trimmed."""
+        state: list[list[int]] | None = slots.get(self.key)
         if state is None:
-            return False
-        self._trim(state, clock)
-        return True
+            state = slots[self.key] = [[], [], []]
+        at = bisect_right(state[0], time)
+        state[0].insert(at, time)
+        state[1].insert(at, number)
+        state[2].insert(at, 1)
+        return state
 
-    def _trim(self, state: list[list[int]], clock: int) -> None:
+    def trim(self, state: list[list[int]], clock: int) -> None:
+        """Let go of what has left the window, and merge where there is too much."""
         gone = bisect_right(state[0], clock - self.retention)
         if gone:
             for column in state:
                 del column[:gone]
-        if len(state[0]) > CONTRIBUTIONS + PANES:
-            self._merge_panes(state)
+        if len(state[0]) > self.most:
+            self._merge_panes(state, clock)
 
-    def _merge_panes(self, state: list[list[int]]) -> None:
-        times, numbers, counts = state
-        single = len(times) - CONTRIBUTIONS // 2  # the newest stay exact
+    def pane_of(self, time: int, clock: int) -> Any:
+        """What tells the pane that a time lies in from its neighbours."""
+        return time // self.pane
+
+    def _merge_panes(self, state: list[list[int]], clock: int) -> None:
+        single = len(state[0]) - CONTRIBUTIONS // 2
         merged: list[list[int]] = [[], [], []]
-        for time, number, count in zip(times[:single], numbers, counts, strict=False):
-            if merged[0] and merged[0][-1] // self.pane == time // self.pane:
+        last: Any = None
+        for time, number, count in zip(*(column[:single] for column in state), strict=True):
+            pane = self.pane_of(time, clock)
+            if pane == last:
                 merged[0][-1] = time
                 merged[1][-1] = self.merge(merged[1][-1], number)
                 merged[2][-1] += count
             else:
                 for column, value in zip(merged, (time, number, count), strict=True):
                     column.append(value)
-        for index, column in enumerate(state):
-            column[:single] = merged[index]
+            last = pane
+        for column, values in zip(state, merged, strict=True):
+            column[:single] = values
 
     def newest(self, state: list[list[int]]) -> int | None:
         return state[0][-1] if state[0] else None
+
+
+class Contributions(Numbers):
+    """Each number at a path of the events of a window, one by one."""
+
+    __slots__ = ("each",)
+
+    def __init__(self, key: int, window: int, path: str, merge: Callable[[int, int], int]) -> None:
+        super().__init__(key, window, merge)
+        self.each = each_reader(path)
+
+    def add(self, slots: State, time: int, event: Any, clock: int) -> bool:
+        state = slots.get(self.key)
+        for value in self.each(event):
+            number = micros(value)
+            if number is not None:
+                state = self.insert(slots, time, number)
+        if state is None:
+            return False
+        self.trim(state, clock)
+        return True
 
 
 class Total(Slot):
