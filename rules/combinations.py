@@ -8,7 +8,7 @@ from profiles.profile import NEVER, Profile
 from profiles.values import MICROS, micros
 from rules.compiled import NO, YES, Compiled
 from rules.definition import Test
-from rules.predicates import compare_exactly
+from rules.predicates import compare_exactly, thresholds
 
 
 def all_of(text: str, parts: tuple[Compiled, ...]) -> Compiled:
@@ -104,7 +104,7 @@ def points(weights: tuple[float, ...], parts: tuple[Compiled, ...], tests: tuple
         evaluate,
         parts=parts,
         measure=lambda profile, clock: total(profile, clock)[0] / MICROS,
-        threshold={test.operator.value: test.operand for test in tests},
+        threshold=thresholds(tests),
         joins="points",
         weights=weights,
     )

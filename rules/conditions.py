@@ -12,7 +12,7 @@ from rules.compiled import NO, YES, Compiled, Evaluate, moment
 from rules.definition import Operator, Test
 from rules.duration import format_duration
 from rules.moments import moment_of
-from rules.predicates import compare, compare_exactly, shown
+from rules.predicates import compare, compare_exactly, thresholds
 
 # --- comparisons of a count ---------------------------------------------------------------------------------------
 
@@ -340,7 +340,7 @@ def trait(text: str, name: str, test: Test) -> Compiled:
         _of_trait(value, test),
         traits=frozenset((name,)),
         measure=lambda profile, clock: value(profile),
-        threshold={test.operator.value: shown(test)},
+        threshold=thresholds((test,)),
     )
 
 

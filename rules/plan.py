@@ -29,19 +29,17 @@ from rules.definition import (
     Hysteresis,
     Journey,
     Not,
-    Operator,
     Points,
     Segment,
     Sequence,
     Since,
     Stability,
-    Test,
     Trait,
 )
 from rules.duration import format_duration
 from rules.order import evaluation_order, parts
 from rules.population import Population
-from rules.predicates import Predicate, compile_where, reads, shown
+from rules.predicates import Predicate, compile_where, reads, shown, thresholds
 
 _MERGE: dict[str, Callable[[int, int], int]] = {"min": min, "max": max}
 
@@ -374,7 +372,7 @@ class Compiler:
                 first = one.occurrence == "first"
                 key = self.first(one.ref) if first else self.times(one.ref, NEVER, 1)
                 text = f"time since the {one.occurrence} {reads(one.ref)}"
-                return conditions.since(text, key, first, one.tests, _threshold(one.tests, durations=True))
+                return conditions.since(text, key, first, one.tests, thresholds(one.tests, durations=True))
             case Aggregate():
                 return self.aggregate(one)
             case Trait():
@@ -407,7 +405,7 @@ class Compiler:
         window = _window(one.within)
         low, high = conditions.count_bounds(one.counts)
         keep = max(low, 1, 0 if high is None else high + 1)
-        threshold = _threshold(one.counts)
+        threshold = thresholds(one.counts)
         text = reads(one.ref) + (f" within {format_duration(window)}" if window != NEVER else "")
         if one.after_silence is not None:
             silence = one.after_silence
@@ -439,7 +437,7 @@ class Compiler:
             slot = cast(slots.Keyed, self.slot("distinct", one.ref, (one.of,), make))
             slot.keys = max(slot.keys, keys)
             slot.retention = max(slot.retention, window)
-            return conditions.distinct(text, slot.key, window, low, high, _threshold(one.tests))
+            return conditions.distinct(text, slot.key, window, low, high, thresholds(one.tests))
         kind = "sum" if one.fn == "mean" else one.fn
         merge = _MERGE.get(kind, _add)
         if window == NEVER:
@@ -447,7 +445,7 @@ class Compiler:
         else:
             make_window = lambda key: slots.Contributions(key, window, one.of, merge)  # noqa: E731
             key = self.slot(f"numbers {kind}", one.ref, (one.of, window), make_window).key
-        return conditions.aggregated(text, one.fn, key, window, one.tests, _threshold(one.tests))
+        return conditions.aggregated(text, one.fn, key, window, one.tests, thresholds(one.tests))
 
     def sequence(self, one: Sequence) -> int:
         zones = [self.zone(ref.during.zone) for ref in one.unless if ref.during]
@@ -470,12 +468,3 @@ class Compiler:
 
 def _window(within: int | None) -> int:
     return NEVER if within is None else within
-
-
-def _threshold(tests: tuple[Test, ...], durations: bool = False) -> dict[str, Any]:
-    def shown(operand: Any) -> Any:
-        if isinstance(operand, tuple):
-            return [shown(one) for one in operand]
-        return format_duration(operand) if durations else operand
-
-    return {test.operator.value: shown(test.operand) for test in tests if test.operator is not Operator.EXISTS}

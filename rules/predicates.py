@@ -148,13 +148,20 @@ def _direct(test: Test) -> Predicate | None:
     return None
 
 
-def shown(test: Test) -> Any:
-    """The operand of a test as evidence shows it: moments and durations in words, several values as a list."""
+def shown(test: Test, durations: bool = False) -> Any:
+    """The operand of a test as evidence shows it: moments and (where operands are such) durations in words, several values as a list."""
     if test.operator in (Operator.BEFORE, Operator.AFTER):
         return moment(int(test.operand))  # type: ignore[arg-type]
-    if test.operator is Operator.WITHIN:
-        return format_duration(int(test.operand))  # type: ignore[arg-type]
+    if durations or test.operator is Operator.WITHIN:
+        bounds = test.operand if isinstance(test.operand, tuple) else (test.operand,)
+        words = [format_duration(int(one)) for one in bounds]
+        return words if isinstance(test.operand, tuple) else words[0]
     return list(test.operand) if isinstance(test.operand, tuple) else test.operand
+
+
+def thresholds(tests: tuple[Test, ...], durations: bool = False) -> dict[str, Any]:
+    """What a condition compares with, by operator, as evidence shows it."""
+    return {test.operator.value: shown(test, durations) for test in tests}
 
 
 def compile_where(where: tuple[Test, ...]) -> Predicate | None:

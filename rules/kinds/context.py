@@ -15,7 +15,7 @@ from rules.duration import format_duration
 from rules.kinds.kind import Key, Kind
 from rules.moments import is_within
 from rules.newest import LONGEST_KEPT, Newest
-from rules.predicates import compare, shown
+from rules.predicates import compare, thresholds
 from rules.vocabulary import VALUE_OPERATORS
 
 if TYPE_CHECKING:
@@ -83,9 +83,7 @@ def _said(compiler: Compiler, test: Test, within: int | None) -> Compiled:
         return None if state is None else {"value": state[1], "at": moment(state[0])}
 
     text = f"newest {test.path}" + (f" within {format_duration(window)}" if within is not None else "")
-    return Compiled(
-        text, evaluate, slots=frozenset((key,)), measure=measure, threshold={test.operator.value: shown(test)}
-    )
+    return Compiled(text, evaluate, slots=frozenset((key,)), measure=measure, threshold=thresholds((test,)))
 
 
 def _holds(test: Test) -> Callable[[Any, int], bool]:

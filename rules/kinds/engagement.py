@@ -12,7 +12,7 @@ from rules.decay import Decay, left, looks_again
 from rules.definition import Condition, Engagement, EventRef, Operator, Test, Trait
 from rules.duration import format_duration
 from rules.kinds.kind import Key, Kind
-from rules.predicates import compare_exactly, reads, shown
+from rules.predicates import compare_exactly, reads, thresholds
 
 if TYPE_CHECKING:
     from rules.condition_reader import ConditionReader
@@ -116,7 +116,7 @@ def _compile(compiler: Compiler, engagement: Engagement) -> Compiled:
         evaluate,
         slots=frozenset((key,)),
         measure=lambda profile, clock: left(profile.slots.get(key), clock, half_life) / MICROS,
-        threshold={test.operator.value: shown(test) for test in engagement.tests},
+        threshold=thresholds(engagement.tests),
     )
 
 

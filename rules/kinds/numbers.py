@@ -25,7 +25,7 @@ from rules.definition import (
 )
 from rules.duration import format_duration
 from rules.kinds.kind import Key, Kind
-from rules.predicates import Predicate, compare_exactly, reads, shown
+from rules.predicates import Predicate, compare_exactly, reads, thresholds
 from rules.reader import LARGEST_COUNT
 from rules.tallies import Number, Tally, numbers_at, one
 
@@ -129,7 +129,7 @@ def _compile_rate(compiler: Compiler, rate: Rate) -> Compiled:
         evaluate,
         slots=frozenset((key,)),
         measure=lambda profile, clock: total(profile, clock)[0] * per / (window * MICROS),
-        threshold=_threshold(rate.tests),
+        threshold=thresholds(rate.tests),
     )
 
 
@@ -164,7 +164,7 @@ def _compile_trend(compiler: Compiler, trend: Trend) -> Compiled:
         return now * against / (before * window) if before > 0 else None
 
     text = f"{_summed(trend.of, trend.ref)} within {format_duration(window)}, against {format_duration(against)} before"
-    return Compiled(text, evaluate, slots=frozenset((key,)), measure=measure, threshold=_threshold(trend.tests))
+    return Compiled(text, evaluate, slots=frozenset((key,)), measure=measure, threshold=thresholds(trend.tests))
 
 
 def _number(of: str | None) -> Number:
@@ -177,10 +177,6 @@ def _unit(of: str | None) -> int:
 
 def _summed(of: str | None, ref: EventRef) -> str:
     return reads(ref) if of is None else f"sum of {of} over {reads(ref)}"
-
-
-def _threshold(tests: tuple[Test, ...]) -> dict[str, Any]:
-    return {test.operator.value: shown(test) for test in tests}
 
 
 COMPILE: Final[dict[type, Callable[[Compiler, Any], Compiled]]] = {Rate: _compile_rate, Trend: _compile_trend}
@@ -267,7 +263,7 @@ def _compile_affinity(compiler: Compiler, affinity: Affinity) -> Compiled:
         return {"share": round(meant / counted, 6) if counted else None, "meant": meant, "counted": counted}
 
     text = f"share of {' or '.join(map(reads, affinity.to))} within {format_duration(window)}"
-    threshold = {**_threshold(affinity.tests), "least": least}
+    threshold = {**thresholds(affinity.tests), "least": least}
     return Compiled(text, evaluate, slots=frozenset((key,)), measure=measure, threshold=threshold)
 
 

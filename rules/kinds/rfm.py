@@ -15,7 +15,7 @@ from rules.definition import Condition, EventRef, Operator, Rfm, Test, Trait
 from rules.duration import format_duration
 from rules.kinds.kind import Key, Kind
 from rules.population import Population
-from rules.predicates import compare_exactly, reads, shown
+from rules.predicates import compare_exactly, reads, thresholds
 from rules.tallies import Tally, numbers_at
 
 if TYPE_CHECKING:
@@ -206,12 +206,7 @@ def _recency_turns(tests: tuple[Test, ...], fifths: tuple[int, ...] | None) -> I
 def _threshold(tests: tuple[Test, ...]) -> dict[str, Any]:
     found: dict[str, dict[str, Any]] = {}
     for test in tests:
-        operand: Any = shown(test)
-        if test.path == "recency":
-            lengths = test.operand if isinstance(test.operand, tuple) else (test.operand,)
-            words = [format_duration(int(one)) for one in lengths]
-            operand = words if isinstance(test.operand, tuple) else words[0]
-        found.setdefault(test.path, {})[test.operator.value] = operand
+        found.setdefault(test.path, {}).update(thresholds((test,), durations=test.path == "recency"))
     return found
 
 

@@ -9,10 +9,10 @@ from profiles.document import Mapping, Scalar
 from profiles.profile import NEVER, Profile
 from profiles.values import micros
 from rules.compiled import NO, YES, Compiled, moment
-from rules.definition import Cluster, Condition, Operator, Score, Test, Trait
+from rules.definition import Cluster, Condition, Operator, Score, Trait
 from rules.duration import format_duration
 from rules.kinds.kind import Key, Kind
-from rules.predicates import compare_exactly
+from rules.predicates import compare_exactly, thresholds
 
 if TYPE_CHECKING:
     from rules.condition_reader import ConditionReader
@@ -76,8 +76,9 @@ def _compile_score(compiler: Compiler, one: Score) -> Compiled:
         number = micros(score)
         return number is not None and all(compare(number, 1) for compare in compares)
 
-    threshold = {test.operator.value: _plain(test) for test in one.tests}
-    return _of_model(f"score of {one.model}", one, holds, lambda score: micros(score) is not None, threshold)
+    return _of_model(
+        f"score of {one.model}", one, holds, lambda score: micros(score) is not None, thresholds(one.tests)
+    )
 
 
 def _compile_cluster(compiler: Compiler, one: Cluster) -> Compiled:
@@ -112,10 +113,6 @@ def _of_model(
     if one.max_age is not None:
         threshold = {**threshold, "max_age": format_duration(one.max_age)}
     return Compiled(text, evaluate, scores=frozenset((model,)), measure=measure, threshold=threshold)
-
-
-def _plain(test: Test) -> Any:
-    return list(test.operand) if isinstance(test.operand, tuple) else test.operand
 
 
 SCORE: Final = Kind(

@@ -11,7 +11,7 @@ from rules.compiled import NO, Compiled
 from rules.definition import ANY_EVENT, Condition, EventRef, Operator, Session, Test
 from rules.duration import format_duration
 from rules.kinds.kind import Key, Kind
-from rules.predicates import compare
+from rules.predicates import compare, thresholds
 from rules.slots import Slot, State
 from rules.vocabulary import COUNT_OPERATORS, NOT_OPERATORS, SINCE_OPERATORS
 
@@ -135,8 +135,8 @@ def _compile(compiler: Compiler, one: Session) -> Compiled:
         return {"depth": count, "length": format_duration(last - first), "over": last + gap <= clock}
 
     threshold = {
-        "depth": {test.operator.value: _shown(test) for test in one.depth},
-        "length": {test.operator.value: _shown(test, durations=True) for test in one.length},
+        "depth": thresholds(one.depth),
+        "length": thresholds(one.length, durations=True),
     }
     text = f"{'last' if one.last else 'current'} session, ended by {format_duration(gap)} of silence"
     return Compiled(
@@ -146,13 +146,6 @@ def _compile(compiler: Compiler, one: Session) -> Compiled:
         measure=measure,
         threshold={name: tests for name, tests in threshold.items() if tests} or ("any" if one.last else "goes on"),
     )
-
-
-def _shown(test: Test, durations: bool = False) -> Any:
-    """An operand as evidence shows it."""
-    bounds = test.operand if isinstance(test.operand, tuple) else (test.operand,)
-    found = [format_duration(int(one)) if durations else one for one in bounds]
-    return found if isinstance(test.operand, tuple) else found[0]
 
 
 SESSION: Final = Kind(
