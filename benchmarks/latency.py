@@ -20,7 +20,7 @@ if __name__ == "__main__":
 
 import msgspec
 
-from benchmarks.results import machine, write_section
+from benchmarks.results import deliver, machine
 from benchmarks.spec import Found, Plan, Spec
 from benchmarks.stage import Stage, peers_python
 from benchmarks.workload import copy_rules
@@ -151,9 +151,7 @@ def main() -> int:
         "seconds": seconds,
         "deliveries": deliveries,
     }
-    if arguments.write:
-        write_section("latency", table(found), found["machine"])
-    print(msgspec.json.encode(found).decode() if arguments.json else table(found))
+    deliver(found, table(found), write=arguments.write, as_json=arguments.json)
     return 1 if any(one["missing"] for one in deliveries.values()) else 0
 
 

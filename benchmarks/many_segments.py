@@ -21,10 +21,9 @@ from typing import Any, Final
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import msgspec
 
 from benchmarks.engine import Rules
-from benchmarks.results import machine, write_section
+from benchmarks.results import deliver, machine
 from benchmarks.workload import CATALOG, Workload, copy_rules
 from profiles import Event, Profile, decode_event
 from rules.definition import EventRef, Segment
@@ -181,9 +180,7 @@ def main() -> int:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="segue-benchmark-") as folder:
         found = perform(Path(folder), arguments.quick)
-    if arguments.write:
-        write_section("many_segments", table(found), found["machine"])
-    print(msgspec.json.encode(found).decode() if arguments.json else table(found))
+    deliver(found, table(found), write=arguments.write, as_json=arguments.json)
     return 0
 
 

@@ -9,6 +9,9 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 RESULTS = Path(__file__).resolve().parent / "RESULTS.md"
 
@@ -59,3 +62,10 @@ def write_section(name: str, text: str, on: str) -> None:
     day = datetime.now(UTC).strftime("%Y-%m-%d")
     block = f"{begin}\n`{command()}` at {revision()}, {day}, on {on}:\n\n{text}\n{end}"
     RESULTS.write_text(head + block + tail, "utf-8")
+
+
+def deliver(found: dict[str, Any], text: str, *, write: bool, as_json: bool) -> None:
+    """Print what a benchmark found, as one JSON object or as `text`; with `write`, put the text into `RESULTS.md` too."""
+    if write:
+        write_section(found["benchmark"], text, found["machine"])
+    print(msgspec.json.encode(found).decode() if as_json else text)

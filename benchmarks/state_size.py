@@ -15,11 +15,10 @@ from typing import Any, Final
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import msgspec
 
 from benchmarks.engine import Engine, Profile, encode_profile, load_rules
 from benchmarks.latency import percentile
-from benchmarks.results import machine, write_section
+from benchmarks.results import deliver, machine
 from benchmarks.workload import RULES, Workload, copy_rules
 
 EVENTS_EACH: Final = 40
@@ -70,9 +69,7 @@ def main() -> int:
             "max": ordered[-1],
         },
     }
-    if arguments.write:
-        write_section("state_size", table(found), found["machine"])
-    print(msgspec.json.encode(found).decode() if arguments.json else table(found))
+    deliver(found, table(found), write=arguments.write, as_json=arguments.json)
     return 0
 
 

@@ -23,7 +23,7 @@ import msgspec
 
 from benchmarks.core_loop import expected
 from benchmarks.engine import load_rules
-from benchmarks.results import machine, write_section
+from benchmarks.results import deliver, machine
 from benchmarks.spec import Spec
 from benchmarks.stage import Stage, peers_python
 from benchmarks.tally import Summary
@@ -377,9 +377,7 @@ def main() -> int:
     except UserError as error:
         print(f"throughput: {error}", error.hint, sep="\n", file=sys.stderr)
         return 2
-    if arguments.write:
-        write_section("throughput", table(found), found["machine"])
-    print(msgspec.json.encode(found).decode() if arguments.json else table(found))
+    deliver(found, table(found), write=arguments.write, as_json=arguments.json)
     return 0 if found["complete"] else 1
 
 
