@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -12,12 +12,15 @@ from profiles import NEVER, Event, Profile, decode_profile, encode_profile
 from rules.definition import Segment
 from rules.plan import Limits, Plan, compile_plan
 from rules.step import Decision, Timer, Transition, step
-from tests.oracle import Change
+from tests.oracle import Change, Oracle
 from tests.properties.strategies import STEP, Handing, Scores, Story
 
 HORIZON = 30 * STEP
 """So long after the newest event nothing can happen any more but expiry: windows and waits are shorter, even in chains."""
 
+
+EXPIRY = 60
+"""For stories in which a customer is silent for as long as profiles are kept."""
 
 NOTHING: Scores = MappingProxyType({})
 
@@ -110,3 +113,19 @@ def check(transitions: Sequence[Transition]) -> None:
     for one in transitions:
         assert (one.kind == "entered") == (one.segment not in inside), f"{one.segment} {one.kind} twice"
         inside ^= {one.segment}
+
+
+def lived(story: Story, customer: Customer) -> Iterator[list[Change]]:
+    """Hand a story to the customer and to an oracle, both with `EXPIRY`; after each event and at the end, all that must be announced."""
+    oracle = Oracle(story.segments, expiry=EXPIRY)
+    expected: list[Change] = []
+    for event, handing, scores in story.steps():
+        expected += oracle.advance(handing.watermark) + oracle.hear(handing.told)
+        outcome, brought = oracle.arrive(event, handing.watermark, scores)
+        expected += brought
+        assert customer.hand(event, handing, scores).outcome == outcome
+        customer.wake(handing.watermark, "each")
+        yield expected
+    expected += oracle.advance(oracle.clock + HORIZON)
+    customer.wake(oracle.clock + HORIZON, "each")
+    yield expected

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from profiles import Event, encode_profile
 from rules.definition import EventRef, Happened, Operator, Segment, Test
-from tests.oracle import Change, Oracle, holds
+from tests.oracle import Oracle, holds
 from tests.properties import strategies as some
-from tests.properties.delivery import HORIZON, Customer, changes, check, explained, rules
+from tests.properties.delivery import EXPIRY, HORIZON, Customer, changes, check, explained, lived, rules
 
 OUTCOMES = {"applied", "duplicate", "late", "quarantined"}
 
@@ -190,24 +190,12 @@ def test_every_event_is_accounted_for_and_only_an_applied_one_leaves_a_trace(sto
     assert set(customer.outcomes) <= OUTCOMES
 
 
-EXPIRY = 60
-
-
 @given(some.stories())
 def test_a_customer_expires_as_the_oracle_says(story: some.Story) -> None:
     """Silence for the time that profiles are kept ends every membership; who comes back starts anew."""
-    oracle, customer = Oracle(story.segments, expiry=EXPIRY), Customer(rules(story.segments, expiry=EXPIRY))
-    expected: list[Change] = []
-    for event, handing, scores in story.steps():
-        expected += oracle.advance(handing.watermark) + oracle.hear(handing.told)
-        outcome, brought = oracle.arrive(event, handing.watermark, scores)
-        expected += brought
-        assert customer.hand(event, handing, scores).outcome == outcome
-        customer.wake(handing.watermark, "each")
+    customer = Customer(rules(story.segments, expiry=EXPIRY))
+    for expected in lived(story, customer):
         assert changes(customer.transitions) == expected
-    expected += oracle.advance(oracle.clock + HORIZON)
-    customer.wake(oracle.clock + HORIZON, "each")
-    assert changes(customer.transitions) == expected
     assert customer.profile is None
     assert len({one.id for one in customer.transitions}) == len(customer.transitions)
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from profiles import Event
 from rules.definition import Exit, Segment
 from rules.step import Timer
-from tests.oracle import Change, Oracle
+from tests.oracle import Oracle
 from tests.properties import strategies as some
-from tests.properties.delivery import HORIZON, Customer, changes, check, explained, rules
+from tests.properties.delivery import EXPIRY, HORIZON, Customer, changes, check, explained, lived, rules
 from tests.properties.strategies_govern import governed_lists, model_outputs, stabilities
-from tests.properties.test_core import EXPIRY, agree
+from tests.properties.test_core import agree
 
 FEW = ("A", "A", "A", "B")
 SEGMENTS = governed_lists(some.simple, some.exits)
@@ -61,17 +61,9 @@ def test_of_a_group_a_customer_is_in_one_at_most_at_every_moment(story: some.Sto
 
 @given(stories())
 def test_a_customer_expires_as_the_oracle_says(story: some.Story) -> None:
-    oracle, customer = Oracle(story.segments, expiry=EXPIRY), Customer(rules(story.segments, expiry=EXPIRY))
-    expected: list[Change] = []
-    for event, handing, scores in story.steps():
-        expected += oracle.advance(handing.watermark) + oracle.hear(handing.told)
-        outcome, brought = oracle.arrive(event, handing.watermark, scores)
-        expected += brought
-        assert customer.hand(event, handing, scores).outcome == outcome
-        customer.wake(handing.watermark, "each")
-    expected += oracle.advance(oracle.clock + HORIZON)
-    customer.wake(oracle.clock + HORIZON, "each")
-    assert changes(customer.transitions) == expected
+    customer = Customer(rules(story.segments, expiry=EXPIRY))
+    for expected in lived(story, customer):
+        assert changes(customer.transitions) == expected
     assert explained(customer.transitions, expected)
     assert customer.profile is None
 
