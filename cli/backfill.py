@@ -29,8 +29,9 @@ from cli.published import highest_version, publish_live, superseded
 from flink_jobs.settings import Settings
 from profiles.event import Event
 from rules.history import FAILED, History
-from rules.plan import Limits, Plan, compile_plan
+from rules.plan import Limits
 from rules.rule_set import RuleSet
+from rules.ruled import Ruled, live
 
 DAY_MS: Final = 86_400_000
 FIRST_WORD_SECONDS: Final = 60.0
@@ -83,22 +84,10 @@ class Report:
             self._status.stop()
 
 
-@dataclass(frozen=True)
-class Ruled:
-    """A rule set as `step` wants it, with the limits that the job runs under."""
-
-    version: int
-    code: int
-    plan: Plan
-
-    @classmethod
-    def live(cls, rules: RuleSet, settings: Settings) -> Ruled:
-        """As the version will be once it is live."""
-        job = settings.job
-        limits = Limits(remembered_messages=job.remembered_messages, skew=job.skew, expiry=job.expiry)
-        return cls(
-            rules.version, 2 * rules.version + 1, compile_plan(rules.segments, limits, population=rules.population)
-        )
+def ruled(rules: RuleSet, settings: Settings) -> Ruled:
+    """The rules as the job runs them once they are live."""
+    job = settings.job
+    return live(rules, Limits(remembered_messages=job.remembered_messages, skew=job.skew, expiry=job.expiry))
 
 
 class Shadows:
@@ -209,7 +198,7 @@ class Backfill:
     def count(self, cuts: Mapping[int, int]) -> tuple[Shadows, Counted]:
         """Run the whole rule set over all that lies before the cut."""
         account, begun = Account(), time.monotonic()
-        shadows = Shadows(Ruled.live(self.rules, self.settings))
+        shadows = Shadows(ruled(self.rules, self.settings))
         for taken, (event, watermark, in_topic) in enumerate(self.events(account, cuts), 1):
             shadows.take(event, watermark, in_topic=in_topic)
             if not taken % 1000:

@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
-from cli.backfill import Report, Ruled
+from cli.backfill import Report, ruled
 from cli.control import ask
 from cli.errors import UserError
 from cli.history import Account, Arrived, Share, Source, decode
@@ -25,6 +25,7 @@ from profiles.document import suggestion
 from rules.compiled import moment
 from rules.duration import parse_duration
 from rules.explain import explain
+from rules.ruled import Ruled
 from rules.step import step
 
 
@@ -87,12 +88,12 @@ def replayed(settings: Settings, customer: str, segment: str | None, at: int, re
     rules = read_published(settings).rules
     if rules is None:
         raise UserError(f"topic {settings.topics.rules} holds no rules", "`segue rules apply` publishes some")
-    ruled = Ruled.live(rules, settings)
+    under = ruled(rules, settings)
     events = customers_events(Source(settings, settings.topics.events), customer, at, report)
-    profile, counted = profile_at(ruled, events)
+    profile, counted = profile_at(under, events)
     shown = f"{count(counted, 'event')} of topic {settings.topics.events} replayed up to {moment(at)}"
     report.done(f"{shown}, under version {rules.version}: what the job was told otherwise is not in it")
-    return explain(profile, ruled, at, customer, segment)
+    return explain(profile, under, at, customer, segment)
 
 
 def customers_events(source: Source, customer: str, at: int, report: Report) -> Iterator[tuple[Event, int]]:
@@ -112,12 +113,12 @@ def customers_events(source: Source, customer: str, at: int, report: Report) -> 
                 yield event, min(watermark, at)
 
 
-def profile_at(ruled: Ruled, events: Iterator[tuple[Event, int]]) -> tuple[Profile | None, int]:
+def profile_at(under: Ruled, events: Iterator[tuple[Event, int]]) -> tuple[Profile | None, int]:
     """The profile after these events, and how many there were."""
     profile: Profile | None = None
     counted = 0
     for event, watermark in events:
-        profile, decision = step(profile, ruled, event, watermark)
+        profile, decision = step(profile, under, event, watermark)
         counted += decision.outcome == "applied"
     return profile, counted
 

@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-
 from profiles import Profile
+from rules import ruled
 from rules.handover import Changeover, is_known
-from rules.plan import Limits, Plan, compile_plan
+from rules.plan import Limits
 from rules.rule_set import RuleSet
 from rules.step import Decision
-
-
-@dataclass(frozen=True)
-class Compiled:
-    """A rule set as `step` wants it. `warming` names the segments that it does not have yet, or has as they were before."""
-
-    version: int
-    code: int
-    plan: Plan
-    warming: Mapping[str, str | None] = field(default_factory=dict)
 
 
 class Following:
@@ -33,13 +21,9 @@ class Following:
         self.version = rule_set.version
         self.is_warming = rule_set.stage == 0
         self.changeover: Changeover | None = None
-        live = Compiled(
-            self.version, 2 * self.version + 1, compile_plan(rule_set.segments, limits, population=rule_set.population)
-        )
-        self.rules = live
+        self.rules = live = ruled.live(rule_set, limits)
         if self.is_warming:
-            plan = compile_plan(rule_set.active.segments, limits, population=rule_set.population)
-            self.rules = Compiled(self.version, rule_set.code, plan, rule_set.warming)
+            self.rules = ruled.active(rule_set, limits)
             self.changeover = Changeover(self.rules, live, rule_set.warming)
         elif before is not None and before.changeover is not None and before.version == self.version:
             active = before.changeover.active

@@ -90,7 +90,7 @@ class RuleSet:
     @property
     def code(self) -> int:
         """Version and stage as one number, in their order: what a profile remembers of the rules that evaluated it."""
-        return 2 * self.version + self.stage
+        return code_of(self.version, self.stage)
 
     @cached_property
     def active(self) -> RuleSet:
@@ -196,6 +196,11 @@ class Header:
     def stage(self) -> int:
         """0 while segments are warming, 1 once the rule set is live."""
         return 0 if self.warming else 1
+
+
+def code_of(version: int, stage: int) -> int:
+    """Version and stage as one number, in their order."""
+    return 2 * version + stage
 
 
 def read_header(payload: bytes) -> Header | None:

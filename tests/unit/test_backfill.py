@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from cli import backfill, history
-from cli.backfill import Backfill, Report, Ruled, Shadows, how_far_back
+from cli.backfill import Backfill, Report, Shadows, how_far_back, ruled
 from cli.errors import UserError
 from cli.history import Account
 from cli.job_status import JobStatus
@@ -48,7 +48,7 @@ def event(customer: str, at: int, name: str = "Order", partition: int = 0, offse
 
 
 def test_all_rules_are_run_not_only_what_is_warming(warming: RuleSet) -> None:
-    shadows = Shadows(Ruled.live(warming, Settings()))
+    shadows = Shadows(ruled(warming, Settings()))
     shadows.take(event("anna", 0), 0, in_topic=True)
     shadows.take(event("anna", 5, "Email Opened"), 0, in_topic=True)
     (record,) = shadows.handovers(2, {0: 7})
@@ -60,7 +60,7 @@ def test_all_rules_are_run_not_only_what_is_warming(warming: RuleSet) -> None:
 
 
 def test_each_customer_has_the_cut_of_their_partition(warming: RuleSet) -> None:
-    shadows = Shadows(Ruled.live(warming, Settings()))
+    shadows = Shadows(ruled(warming, Settings()))
     shadows.take(event("anna", 0, partition=0, offset=3), 0, in_topic=True)
     shadows.take(event("bert", 0, partition=2, offset=8), 0, in_topic=True)
     shadows.take(event("carl", 0, partition=0, offset=17), 0, in_topic=False)
@@ -74,7 +74,7 @@ def test_the_job_s_limits_hold_for_the_past_too(warming: RuleSet) -> None:
     short = dataclasses.replace(
         settings, job=dataclasses.replace(settings.job, remembered_messages=1, expiry=Duration(DAY))
     )
-    limits = Ruled.live(warming, short).plan.limits
+    limits = ruled(warming, short).plan.limits
     assert (limits.remembered_messages, limits.expiry) == (1, DAY)
 
 
