@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from profiles.event import Event, decode_event
 from profiles.profile import DIGEST_SIZE, Profile, UnknownCodec, decode_profile
-from rules.plan import CompiledGroup, CompiledSegment, Dispatch, Plan, Unit
+from rules.plan import Dispatch, Plan, members_of
 from rules.predicates import Predicate
 from rules.step import Decision, Rules, Timer, step, take_over
 
@@ -62,9 +62,7 @@ class Changeover:
         """
         if outcome not in ("applied", "late"):
             return True
-        waiting = profile.waiting
-        if not waiting or waiting[0] != self.active.code:
-            waiting = profile.waiting = [self.active.code, 0, [], None]
+        waiting = profile.waiting = self._waiting(profile)
         entries = waiting[2]
         if waiting[1] == _GIVEN_UP:
             return True
@@ -94,9 +92,7 @@ class Changeover:
         """Keep a shadow until the rule set is live. A customer who is not known gets a profile that `is_known` denies."""
         if profile is None:
             profile = Profile()
-        waiting = profile.waiting
-        if not waiting or waiting[0] != self.active.code:
-            waiting = profile.waiting = [self.active.code, 0, [], None]
+        waiting = profile.waiting = self._waiting(profile)
         waiting[3] = [partition, cut, shadow]
         return profile
 
@@ -108,9 +104,7 @@ class Changeover:
         """
         if profile is not None and profile.rules == self.live.code:
             return step(profile, self.live, Timer(watermark), watermark, None, customer)
-        waiting: list[Any] = profile.waiting if profile is not None else []
-        if not waiting or waiting[0] != self.active.code:
-            waiting = [self.active.code, 0, [], None]
+        waiting = self._waiting(profile)
         followed = Decision("timer")
         known = profile if is_known(profile) else None
         if known is not None:
@@ -127,6 +121,12 @@ class Changeover:
             merged, decision = self._united(known, shadow, waiting[3] is not None, watermark, customer)
         decision.transitions = followed.transitions + decision.transitions
         return merged, decision
+
+    def _waiting(self, profile: Profile | None) -> list[Any]:
+        """What is kept of a customer for this changeover; what is left of another one does not count."""
+        if profile is not None and profile.waiting and profile.waiting[0] == self.active.code:
+            return profile.waiting
+        return [self.active.code, 0, [], None]
 
     def _continued(self, waiting: list[Any], watermark: int, customer: str) -> Profile | None:
         """The shadow with what came after it."""
@@ -209,7 +209,7 @@ def _affected(plan: Plan, older: Plan, warming: Iterable[str]) -> frozenset[str]
         if mates & names:
             names |= mates
     mask = sum(plan.bits.get(name, 0) for name in names)
-    return frozenset(one.name for unit in plan.of_mask(mask) for one in _segments(unit))
+    return frozenset(one.name for unit in plan.of_mask(mask) for one in members_of(unit))
 
 
 def _needed(plan: Plan, names: Iterable[str]) -> int:
@@ -224,10 +224,6 @@ def _needed(plan: Plan, names: Iterable[str]) -> int:
             waiting += by_name[name].condition.members
             waiting += [one.name for one in mates.get(name, ())]
     return sum(plan.bits[name] for name in found)
-
-
-def _segments(unit: Unit) -> tuple[CompiledSegment, ...]:
-    return unit.members if isinstance(unit, CompiledGroup) else (unit,)
 
 
 def _predicates(dispatch: Dispatch, needed: int) -> tuple[Predicate | None, ...]:

@@ -148,6 +148,11 @@ Unit = CompiledSegment | CompiledGroup
 """What is looked at as a whole."""
 
 
+def members_of(unit: Unit) -> tuple[CompiledSegment, ...]:
+    """The segments of a group, or the one segment that is looked at by itself."""
+    return unit.members if isinstance(unit, CompiledGroup) else (unit,)
+
+
 def is_governed(segment: Segment) -> bool:
     """Whether more than the rule decides who is in."""
     return segment.stability != Stability() or segment.group is not None or segment.holdout > 0
@@ -206,7 +211,7 @@ class Plan:
         found: dict[int, int] = {}
         # Whoever asks comes after what is asked for.
         for unit in reversed(self.units):
-            members = unit.members if isinstance(unit, CompiledGroup) else (unit,)
+            members = members_of(unit)
             reach = unit.mask
             for asker in self.segments if any(one.wakes for one in members) else ():
                 if any(one.wakes >> asker.bit & 1 for one in members):

@@ -8,7 +8,7 @@ from typing import Literal
 from profiles.event import Event
 from profiles.profile import DIGEST_SIZE, NEVER, Profile, message_digest, remembered
 from rules.membership import Run, due_mask, write_scores
-from rules.plan import CompiledGroup, Limits, Plan
+from rules.plan import Limits, Plan, members_of
 from rules.transition import NO_SCORES, Decision, Outcome, Rules, Scores, Timer, Transition, transition_id
 
 __all__ = [
@@ -166,8 +166,7 @@ def take_over(profile: Profile, rule_set: Rules, customer: str, clock: int, were
     run = Run(profile, rule_set, decision, customer)
     run.cause = "rule change"
     for unit in rule_set.plan.units:
-        members = unit.members if isinstance(unit, CompiledGroup) else (unit,)
-        changed = [one for one in members if one.name in were and run.is_in(one) is not were[one.name]]
+        changed = [one for one in members_of(unit) if one.name in were and run.is_in(one) is not were[one.name]]
         for one in sorted(changed, key=run.is_in):  # who is left comes before who is entered
             kind: Literal["entered", "exited"] = "entered" if run.is_in(one) else "exited"
             run.emit(one.name, one.version, kind, clock, run.cause, one.condition.evidence(profile, clock))
