@@ -36,13 +36,13 @@ class Seen:
 
     @classmethod
     def of(cls, rules: RuleSet) -> Seen:
-        return cls(rules.version, texts_digest(rules.sources))
+        return cls(rules.version, texts_digest(rules.files))
 
 
-def texts_digest(sources: Mapping[str, str]) -> str:
+def texts_digest(files: Mapping[str, str]) -> str:
     """Stands for the files of a rule set, by their names and texts."""
     found = hashlib.blake2b(digest_size=8)
-    for name, text in sorted(sources.items()):
+    for name, text in sorted(files.items()):
         for part in (name, text):
             data = part.encode("utf-8", "surrogatepass")
             found.update(len(data).to_bytes(8, "big") + data)
@@ -87,7 +87,7 @@ def unseen(folder: Path, local: RuleSet, live: RuleSet | None) -> bool:
 
     A folder without a note may add segments; to change or remove those of others it has to pull them first.
     """
-    if live is None or texts_digest(local.sources) == texts_digest(live.sources):
+    if live is None or texts_digest(local.files) == texts_digest(live.files):
         return False
     seen = read_note(folder)
     if not seen:

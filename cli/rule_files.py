@@ -19,6 +19,8 @@ from cli.paths import CATALOG
 from rules.definition import Segment
 from rules.duration import format_duration
 from rules.errors import RuleError, RuleErrors
+from rules.population import FILE as POPULATION_FILE
+from rules.population import read_population
 from rules.rule_set import RuleSet, SegmentDiff, load_directory, load_file, read_rule_file
 
 COLOURS: Final = {"added": "green", "removed": "red", "changed": "yellow", "reworded": "dim"}
@@ -54,14 +56,28 @@ def check_plan(rules: RuleSet, shown: str) -> None:
 
 
 def local_texts(folder: Path) -> dict[str, str]:
-    """The texts of a folder's rule files by their names in it, valid or not; none if there is no such folder."""
+    """The texts of a folder's files by their names in it, valid or not; none if there is no such folder.
+
+    They are those of `RuleSet.files`: the rule files, and the population in the words in which it travels.
+    """
     files = sorted(one for one in folder.rglob("*.yaml") if one.is_file())
     inner = {file: file.relative_to(folder) for file in files}
-    return {
+    found = {
         name.as_posix(): read_rule_file(file)
         for file, name in inner.items()
         if not any(part.startswith(".") for part in name.parts)
     }
+    if (measured := folder / POPULATION_FILE).is_file():
+        found[POPULATION_FILE] = _as_it_travels(read_rule_file(measured))
+    return found
+
+
+def _as_it_travels(text: str) -> str:
+    """The text of a population however it was set out by hand; one that is not valid as it stands."""
+    try:
+        return read_population(text, POPULATION_FILE).to_text()
+    except RuleErrors:
+        return text
 
 
 def short(path: Path) -> Path:

@@ -143,8 +143,10 @@ def _among(tried: RuleSet, others: RuleSet | None, shown: str) -> RuleSet:
     names = {one.name for one in tried.segments}
     kept = [one for one in others.segments if one.name not in names]
     segments = tuple(sorted((*kept, *tried.segments), key=lambda one: one.name))
-    # Whatever else was measured or set for the others holds for this one too.
-    rules = dataclasses.replace(others, segments=segments)
+    # Whatever else was measured or set for the others holds for this one too; what they never needed stands beside this one.
+    bounds = {**tried.population.bounds, **others.population.bounds}
+    population = dataclasses.replace(others.population, bounds=bounds)
+    rules = dataclasses.replace(others, segments=segments, population=population)
     check_plan(rules, shown)
     return rules
 

@@ -23,8 +23,10 @@ from profiles.profile import NEVER, Profile
 from rules.definition import Segment
 from rules.duration import format_duration
 from rules.history import History
+from rules.measured import unmeasured
 from rules.order import asks_for
 from rules.plan import compile_plan
+from rules.population import Population
 from rules.rule_set import RuleSet
 from rules.step import Transition
 
@@ -222,12 +224,12 @@ def warnings(rules: RuleSet, names: Iterable[str], account: Account, days: float
     said: list[str] = []
     for segment in rules.segments:
         if segment.name in wanted:
-            said += _blind_spots(segment, present, covered)
+            said += _blind_spots(segment, rules.population, present, covered)
     return said
 
 
-def _blind_spots(segment: Segment, present: set[str], covered: int) -> Iterator[str]:
-    alone = compile_plan([segment])
+def _blind_spots(segment: Segment, population: Population, present: set[str], covered: int) -> Iterator[str]:
+    alone = compile_plan([segment], population=population)
     back = max((slot.retention for slot in alone.slots.values()), default=0)
     shown = format_duration(max(covered // 3_600_000, 1) * 3_600_000)
     if back == NEVER:
@@ -236,5 +238,7 @@ def _blind_spots(segment: Segment, present: set[str], covered: int) -> Iterator[
         yield f"{segment.name} looks back {format_duration(back)}, and the history covers only {shown}"
     for model in sorted(alone.segments[0].condition.scores):
         yield f"{segment.name} asks for the score of {model}, and a history has none: it counts as missing"
+    if unmeasured(segment, population):
+        yield f"{segment.name} compares customers with each other, and that was not measured: nobody has such a score"
     for name in sorted(asks_for(segment) - present):
         yield f"{segment.name} asks for segment {name}, which is not among these rules: nobody is in it"

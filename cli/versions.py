@@ -274,7 +274,7 @@ def _pull(args: argparse.Namespace) -> int:
     live = published.rules
     if live is None:
         raise UserError(f"topic {settings.topics.rules} holds no rules", "`segue rules apply` publishes some")
-    found = merge(_base(folder, published), local_texts(folder), live.sources)
+    found = merge(_base(folder, published), local_texts(folder), live.files)
     if found.conflicts and not args.force:
         raise UserError(
             f"changed here and in version {live.version}: {', '.join(found.conflicts[:10])}",
@@ -290,7 +290,7 @@ def _pull(args: argparse.Namespace) -> int:
     )
     for name in sorted([*found.write, *found.delete]):
         print(f"  {'deleted' if name in found.delete else 'written'}  {name}")
-    kept = sorted(name for name, text in local_texts(folder).items() if live.sources.get(name) != text)
+    kept = sorted(name for name, text in local_texts(folder).items() if live.files.get(name) != text)
     for name in kept:
         print(f"  yours    {name}")
     return 0
@@ -303,8 +303,8 @@ def _base(folder: Path, published: Published) -> Mapping[str, str]:
             rules = RuleSet.from_payload(published.payloads[seen.version])
         except (KeyError, RuleErrors):
             continue
-        if texts_digest(rules.sources) == seen.digest:
-            return rules.sources
+        if texts_digest(rules.files) == seen.digest:
+            return rules.files
     print(
         f"{short(folder)} comes from no version that is published: files that differ are left to you", file=sys.stderr
     )

@@ -12,12 +12,20 @@ from rules.order import leaves
 from rules.population import Population
 
 
+def measures(segment: Segment) -> dict[str, str]:
+    """What the rule compares with the population: which of the measures of `rfm` it is, by its key in the population."""
+    rfms = (one for one in leaves(segment.when) if isinstance(one, Rfm))
+    return {measure_key(one, measure): measure for one in rfms for measure in scored(one)}
+
+
 def used_bounds(segment: Segment, population: Population) -> dict[str, tuple[float, ...]]:
     """The bounds that decide who is in the segment: none unless its rule compares scores, and they have been measured."""
-    keys = {
-        measure_key(one, measure) for one in leaves(segment.when) if isinstance(one, Rfm) for measure in scored(one)
-    }
-    return {key: population.bounds[key] for key in sorted(keys) if key in population.bounds}
+    return {key: population.bounds[key] for key in sorted(measures(segment)) if key in population.bounds}
+
+
+def unmeasured(segment: Segment, population: Population) -> list[str]:
+    """The keys of what the rule compares with the population and nobody has measured, in order."""
+    return sorted(measures(segment).keys() - population.bounds.keys())
 
 
 def as_measured(segment: Segment, population: Population) -> Segment:

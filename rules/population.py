@@ -40,10 +40,14 @@ class Population:
         bounds = {key: list(self.bounds[key]) for key in sorted(self.bounds)}
         return {"bounds": bounds, "customers": self.customers, "measured_at": self.measured_at}
 
+    def lines(self) -> list[str]:
+        """Each measure with its bounds, a line each."""
+        return [f"{json.dumps(key)}: {json.dumps(list(self.bounds[key]))}" for key in sorted(self.bounds)]
+
     def to_text(self) -> str:
         """The text of `population.json`: one measure a line, so that a change is seen in Git."""
-        lines = [f"    {json.dumps(key)}: {json.dumps(list(self.bounds[key]))}" for key in sorted(self.bounds)]
-        bounds = "{\n" + ",\n".join(lines) + "\n  }" if lines else "{}"
+        lines = self.lines()
+        bounds = "{\n    " + ",\n    ".join(lines) + "\n  }" if lines else "{}"
         return f'{{\n  "bounds": {bounds},\n  "customers": {self.customers},\n  "measured_at": {self.measured_at}\n}}\n'
 
 

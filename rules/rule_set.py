@@ -7,17 +7,17 @@ and validates it anew, and so that nothing of it is lost that a person wrote.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from profiles.document import MAX_BYTES, suggestion
 from rules.definition import Segment
+from rules.difference import SegmentDiff, diff
 from rules.errors import RuleError, RuleErrors, RuleWarning
 from rules.measured import as_measured
 from rules.order import CycleError, evaluation_order
@@ -116,6 +116,12 @@ class RuleSet:
     def texts(self) -> dict[str, str]:
         """The text of each segment's file, by the segment's name."""
         return {_stem(file): text for file, text in self.sources.items()}
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Every file that a folder of this rule set holds, by name: those of the segments, and the measured population."""
+        measured = {POPULATION_FILE: self.population.to_text()} if self.population.bounds else {}
+        return {**self.sources, **measured}
 
     def to_payload(self) -> bytes:
         """The rule set as JSON in UTF-8; `RuleErrors` if it is too large to be published."""
@@ -296,22 +302,30 @@ def load_directory(path: Path) -> RuleSet:
         )
     if len(texts) > MOST_FILES:
         raise RuleErrors([RuleError(str(path), 1, 1, f"{len(texts):,} rule files are more than {MOST_FILES:,}")])
-    population, measured = Population(), path / POPULATION_FILE
-    if measured.is_file():
-        try:
-            population = read_population(read_rule_file(measured), str(measured))
-        except RuleErrors as error:
-            errors += error.errors
+    population = _measured_in(path, errors)
     rules = _parse_all(texts, errors)
     return _assemble(1, rules, {inner: text for inner, (_, text) in texts.items()}, {}, population)
 
 
 def load_file(file: Path) -> RuleSet:
-    """The rule set of one file alone, as version 1; for looking at a rule that one is writing."""
-    rules = _parse_all({file.name: (str(file), text := read_rule_file(file))}, whole=False)
-    found = _assemble(1, rules, {file.name: text}, {})
+    """The rule set of one file alone, as version 1, with the population beside it; for looking at a rule that one is writing."""
+    errors: list[RuleError] = []
+    population = _measured_in(file.parent, errors)
+    rules = _parse_all({file.name: (str(file), text := read_rule_file(file))}, errors, whole=False)
+    found = _assemble(1, rules, {file.name: text}, {}, population)
     missing = tuple(RuleWarning(one.file, one.line, one.column, one.message, one.hint) for one in _unknown(rules))
     return dataclasses.replace(found, warnings=tuple(sorted((*found.warnings, *missing))))
+
+
+def _measured_in(folder: Path, errors: list[RuleError]) -> Population:
+    """The population in a folder of rules, empty where none was measured; what is wrong with it is added to `errors`."""
+    file = folder / POPULATION_FILE
+    if file.is_file():
+        try:
+            return read_population(read_rule_file(file), str(file))
+        except RuleErrors as error:
+            errors += error.errors
+    return Population()
 
 
 def read_rule_file(file: Path) -> str:
@@ -454,42 +468,6 @@ def _interim(rule_set: RuleSet) -> RuleSet:
     for name in rule_set.warming:
         versions[name] = rule_set.meant_since.get(name, max(1, rule_set.version - 1))
     return dataclasses.replace(_assemble(rule_set.version, rules, sources, versions, rule_set.population), interim=True)
-
-
-@dataclass(frozen=True)
-class SegmentDiff:
-    """What became of one segment. `reworded`: the text is another, the meaning is not. `text` is a unified diff."""
-
-    segment: str
-    kind: Literal["added", "removed", "changed", "reworded"]
-    text: str
-
-
-def diff(old: RuleSet | None, new: RuleSet) -> list[SegmentDiff]:
-    """What the step from `old` to `new` changes, by segment in order of names; `old` None is a set without segments."""
-    before = old.texts if old else {}
-    meant = old.digests if old else {}
-    found = []
-    for name in sorted(before.keys() | new.texts.keys()):
-        then, now = before.get(name), new.texts.get(name)
-        if then == now and meant.get(name) == new.digests.get(name):
-            continue
-        kind: Literal["added", "removed", "changed", "reworded"]
-        if then is None:
-            kind = "added"
-        elif now is None:
-            kind = "removed"
-        else:
-            kind = "reworded" if meant[name] == new.digests[name] else "changed"
-        lines = difflib.unified_diff(
-            (then or "").splitlines(),
-            (now or "").splitlines(),
-            f"{name}.yaml (version {old.version})" if old and then is not None else "(nothing)",
-            f"{name}.yaml" if now is not None else "(nothing)",
-            lineterm="",
-        )
-        found.append(SegmentDiff(name, kind, "\n".join(lines)))
-    return found
 
 
 def _stem(file: str) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 from cli.main import main
 from cli.origin import NOTE
+from rules.population import FILE, Population
 from tests.fixtures.rules_topic import RulesTopic
 
 VIP = "segment: vip\nwhen: {event: Order, within: 30d}\n"
@@ -222,3 +223,74 @@ def test_options_that_say_nothing_together_are_refused(topic: RulesTopic, capsys
     assert "--history" in capsys.readouterr().err
     assert rules("apply", "rules", "--history", "nowhere.csv") == 2
     assert "nowhere.csv" in capsys.readouterr().err
+
+
+KEY = "monetary (properties.a) of A within 30d"
+SCORED = "segment: scored\nwhen: {rfm: {event: A, of: properties.a, within: 30d, monetary_score: {gte: 4}}}\n"
+
+
+def measured(folder: str, *bounds: float) -> Path:
+    file = Path(folder) / FILE
+    file.write_text(Population({KEY: tuple(map(float, bounds))}, 10, 1).to_text())
+    return file
+
+
+def test_a_rollback_brings_the_population_of_its_version(topic: RulesTopic) -> None:
+    measured(folder(scored=SCORED), 1, 2, 3, 4)
+    apply("rules")
+    measured("rules", 1, 2, 3, 5)
+    apply("rules")
+    assert topic.newest.population.bounds == {KEY: (1, 2, 3, 5)}
+    assert rules("rollback", "1", "--no-backfill") == 0
+    assert (topic.newest.version, topic.newest.population.bounds) == (3, {KEY: (1, 2, 3, 4)})
+    assert {one.name: one.version for one in topic.newest.segments} == {"scored": 3}
+
+
+def test_a_pull_brings_the_population(topic: RulesTopic, capsys: pytest.CaptureFixture[str]) -> None:
+    file = measured(folder("ann", scored=SCORED), 1, 2, 3, 4)
+    apply("ann")
+    assert rules("pull", "bob") == 0
+    assert f"written  {FILE}" in capsys.readouterr().out
+    assert (Path("bob") / FILE).read_text() == file.read_text()
+    # What was measured anew there alone is brought; what both have measured is not overwritten.
+    measured("bob", 1, 2, 3, 5)
+    apply("bob")
+    assert rules("pull", "ann") == 0
+    assert file.read_text() == (Path("bob") / FILE).read_text()
+    measured("bob", 1, 2, 3, 6)
+    apply("bob")
+    measured("ann", 1, 2, 3, 7)
+    capsys.readouterr()
+    assert rules("pull", "ann") == 2
+    assert f"changed here and in version 3: {FILE}" in capsys.readouterr().err
+    # Where it is gone, it goes.
+    (Path("bob") / FILE).unlink()
+    apply("bob")
+    assert rules("pull", "ann", "--force") == 0
+    assert not file.exists()
+
+
+def test_a_population_that_was_never_seen_is_not_undone(topic: RulesTopic, capsys: pytest.CaptureFixture[str]) -> None:
+    measured(folder("ann", scored=SCORED), 1, 2, 3, 4)
+    apply("ann")
+    rules("pull", "bob")
+    measured("bob", 1, 2, 3, 5)
+    apply("bob")
+    capsys.readouterr()
+    assert apply("ann") == 2
+    assert "applying would undo it: changed scored" in capsys.readouterr().err
+    assert rules("diff", "1", "2") == 0
+    assert f'+"{KEY}": [1.0, 2.0, 3.0, 5.0]' in capsys.readouterr().out
+
+
+def test_how_a_population_is_set_out_is_no_change(topic: RulesTopic, capsys: pytest.CaptureFixture[str]) -> None:
+    file = measured(folder("ann", scored=SCORED), 1, 2, 3, 4)
+    apply("ann")
+    file.write_text(json.dumps(json.loads(file.read_text())))
+    capsys.readouterr()
+    assert rules("pull", "ann", "--json") == 0
+    assert said(capsys) == {"version": 1, "written": [], "deleted": []}
+    file.write_text("no population")
+    assert rules("pull", "ann", "--json") == 0, "one that cannot be read was changed here alone, and is left"
+    assert said(capsys)["written"] == []
+    assert file.read_text() == "no population"

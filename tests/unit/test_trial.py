@@ -22,6 +22,7 @@ from cli.trial_html import page
 from cli.trial_run import Trial
 from cli.trial_view import bars, grouped, render
 from flink_jobs.settings import Settings
+from rules.population import Population
 from rules.rule_set import RuleSet, load_directory
 from tests.consumers import FakeConsumer
 
@@ -30,6 +31,9 @@ T = 1_767_225_600_000  # 2026-01-01
 BUYER = "segment: buyer\nname: Bought this week\nwhen: {event: Order Completed, within: 7d}\n"
 OFTEN = "segment: often\nname: Bought twice\nwhen: {event: Order Completed, within: 30d, count: {gte: 2}}\n"
 ASKS = "segment: asks\nname: Both\nwhen: {all: [{segment: buyer}, {score: {model: churn, gte: 0.5}}]}\n"
+SCORED = (
+    "segment: scored\nwhen: {rfm: {event: Order Completed, of: properties.a, within: 7d, recency_score: {gte: 4}}}\n"
+)
 
 
 def folder(path: Path, **files: str) -> Path:
@@ -176,6 +180,25 @@ def test_what_the_figures_do_not_show_is_said(tmp_path: Path, capsys: pytest.Cap
         "asks asks for the score of churn, and a history has none: it counts as missing",
         "asks asks for segment buyer, which is not among these rules: nobody is in it",
     ]
+
+
+def test_scores_are_tried_with_what_was_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    history = events(tmp_path / "events.jsonl")
+    one, others = folder(tmp_path / "one", scored=SCORED), folder(tmp_path / "b", buyer=BUYER)
+    words = (str(one / "scored.yaml"), "--history", str(history), "--against", str(others))
+    found = told(capsys, *words)
+    unmeasured = "scored compares customers with each other, and that was not measured: nobody has such a score"
+    assert found["warnings"] == [unmeasured]
+    assert [(each["segment"], each["members"]) for each in found["segments"]] == [("buyer", 17), ("scored", 0)]
+    key = "recency of Order Completed within 7d"
+    for where in (one, others):
+        (where / "population.json").write_text(Population({key: (DAY, 2 * DAY, 3 * DAY, 4 * DAY)}).to_text())
+        found = told(capsys, *words)
+        assert found["warnings"] == []
+        # A score of 4 is up to two days ago, so an order on one of the last two days.
+        members = [(each["segment"], each["members"]) for each in found["segments"]]
+        assert members == [("buyer", 17), ("scored", 7)]
+        (where / "population.json").unlink()
 
 
 def test_a_window_that_fits_into_the_history_is_no_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
