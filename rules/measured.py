@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterable, Mapping
 
 from rules.definition import Rfm, Segment
 from rules.kinds.rfm import measure_key, scored
@@ -16,6 +17,12 @@ def measures(segment: Segment) -> dict[str, str]:
     """What the rule compares with the population: which of the measures of `rfm` it is, by its key in the population."""
     rfms = (one for one in leaves(segment.when) if isinstance(one, Rfm))
     return {measure_key(one, measure): measure for one in rfms for measure in scored(one)}
+
+
+def told_population(segments: Iterable[Segment], told: Mapping[str, tuple[float, ...]]) -> Population:
+    """The population in which `recency`, `frequency` and `monetary` are spread as told, whatever events the rules look at."""
+    asked = (found for segment in segments for found in measures(segment).items())
+    return Population({key: told[measure] for key, measure in asked if measure in told})
 
 
 def used_bounds(segment: Segment, population: Population) -> dict[str, tuple[float, ...]]:

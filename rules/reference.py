@@ -254,6 +254,11 @@ TEST: Final = (
     Key("scores", "anything", "what models say from the first line on: `{churn: 0.8}`"),
     Key("members", "anything", "other segments that the customer is in, each since when: `{vip: -10d}`"),
     Key("holdout", "boolean", "`true`: the test is about a customer who is held out"),
+    Key(
+        "population",
+        "population",
+        "how all customers are spread, for `rfm` scores; without it nobody has any, whatever was measured",
+    ),
 )
 GIVEN: Final = (
     Key("at", "offset", "when it happens, from the beginning of the test", required=True),
@@ -318,6 +323,7 @@ SHAPES: Final[dict[Shape, str]] = {
     "numbers": "comparisons with a number: `{gte: 500}`",
     "offset": "a duration, with a minus for what was before",
     "path": "a path",
+    "population": "four ascending bounds between the fifths for each measure: `{recency: [10d, 30d, 60d, 90d]}`",
     "reference": "the name of an event, or `{event: ..., where: {...}}`",
     "references": "the name of an event, `{event: ..., where: {...}}`, or a list of such",
     "share": "a share: `5%`",

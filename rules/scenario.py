@@ -23,6 +23,7 @@ from profiles.profile import NEVER, Profile
 from rules.compiled import moment
 from rules.definition import Group, Operator, Score, Segment, Test
 from rules.duration import format_duration
+from rules.measured import measures, told_population
 from rules.order import asks_for
 from rules.plan import Plan, compile_plan
 from rules.step import Decision, Timer, Transition, step
@@ -71,6 +72,7 @@ class Scenario:
     """One test. With `any_transitions`, entering and leaving at other times than expected is no failure.
 
     `held_out`: the customer is one of those whom the segment's holdout keeps out; a test that does not say so is about the others.
+    `population` has the bounds between the fifths of all customers, by measure of `rfm`; a rule's own measurements do not count here.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Scenario:
     line: int = 1
     column: int = 1
     held_out: bool = False
+    population: tuple[tuple[str, tuple[float, ...]], ...] = ()
 
     @property
     def stubs(self) -> frozenset[str]:
@@ -130,6 +133,7 @@ class _Together:
 
     def __init__(self, segment: Segment, others: Iterable[Segment], scenario: Scenario) -> None:
         self.segment = segment
+        self.told = dict(scenario.population)
         around = _around(segment, {one.name: one for one in others}, scenario.stubs)
         self.segments = [
             replace(segment, holdout=1.0 if scenario.held_out else 0.0),
@@ -138,7 +142,12 @@ class _Together:
 
     @cached_property
     def plan(self) -> Plan:
-        return compile_plan(self.segments)
+        return compile_plan(self.segments, population=told_population(self.segments, self.told))
+
+    @cached_property
+    def compared(self) -> frozenset[str]:
+        """The measures of `rfm` that these rules compare with the population."""
+        return frozenset(measure for segment in self.segments for measure in measures(segment).values())
 
 
 def _around(segment: Segment, others: Mapping[str, Segment], stubs: frozenset[str]) -> list[Segment]:
@@ -173,10 +182,10 @@ def _stub_model(name: str) -> str:
 def run_scenarios(segment: Segment, scenarios: Iterable[Scenario], others: Iterable[Segment] = ()) -> list[Result]:
     """Run the tests of one segment; `others` are the segments of its rule set, of which it may ask for some."""
     others = tuple(others)
-    made: dict[tuple[frozenset[str], bool], _Together] = {}
+    made: dict[tuple[Any, ...], _Together] = {}
     results = []
     for scenario in scenarios:
-        key = scenario.stubs, scenario.held_out
+        key = scenario.stubs, scenario.held_out, scenario.population
         if key not in made:
             made[key] = _Together(segment, others, scenario)
         rules = made[key]
@@ -200,6 +209,7 @@ class _Run:
         scenario = self.scenario
         end = max(one.at for one in scenario.expected)
         self.check_members()
+        self.check_population()
         arrivals = sorted(enumerate(scenario.given), key=lambda pair: (pair[1].arrives, pair[0]))
         pending = [(position, one) for position, one in arrivals if one.arrives <= end]
         for expected in sorted(scenario.expected, key=lambda one: one.at):
@@ -221,6 +231,18 @@ class _Run:
                     self.found.append(
                         self.failure(given.line, given.column, message, (suggestion(name, known),) if known else ())
                     )
+
+    def check_population(self) -> None:
+        """What a test says of the population has to matter; a score that it says nothing of is why something did not happen."""
+        told, compared = self.rules.told.keys(), self.rules.compared
+        for measure in sorted(told - compared):
+            message = f"no rule in this test compares a `{measure}_score`"
+            hint = "leave it out of `population`"
+            self.found.append(self.failure(self.scenario.line, self.scenario.column, message, (hint,)))
+        for measure in sorted(compared - told):
+            self.notes.append(
+                f"nobody has a `{measure}_score`: the test's `population` does not say how that is spread"
+            )
 
     # --- time -------------------------------------------------------------------------------------------------------
 

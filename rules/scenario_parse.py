@@ -8,12 +8,15 @@ from typing import Any, Final, Literal
 from profiles.document import Mapping, Node, Scalar
 from profiles.event import EARLIEST_EVENT_TIME, parse_time
 from rules import vocabulary
-from rules.reader import LONGEST_DURATION, LONGEST_NAME, Reader
+from rules.kinds.rfm import MEASURES
+from rules.reader import LARGEST_NUMBER, LONGEST_DURATION, LONGEST_NAME, Reader
 from rules.scenario import DEFAULT_NOW, Expected, Given, Scenario
 
 MOST_TESTS: Final = 200
 MOST_LINES: Final = 1000
 IDENTIFY: Final = "identify"
+_BOUNDS: Final = 4
+_POPULATION: Final = "write `population: {monetary: [50, 100, 200, 500]}`"
 
 _LATEST: Final = 4_102_444_800_000  # 2100
 _NOT_GIVEN: Final = {
@@ -65,7 +68,8 @@ def _scenario(reader: Reader, outer: Node, number: int) -> Scenario | None:
     first = min((one.at for one in given), default=0)
     said = (*_said_before(reader, node, first), *given)
     now, anything, held_out = _now(reader, node), _any_transitions(reader, node), _held_out(reader, node)
-    return Scenario(name, said, expected, now, anything, node.line, node.column, held_out)
+    population = _population(reader, node["population"]) if "population" in node else ()
+    return Scenario(name, said, expected, now, anything, node.line, node.column, held_out, population)
 
 
 def _said_before(reader: Reader, node: Mapping, first: int) -> Iterator[Given]:
@@ -99,6 +103,42 @@ def _scores(reader: Reader, node: Node) -> dict[str, float | str]:
         else:
             scores[model] = value
     return scores
+
+
+def _population(reader: Reader, node: Node) -> tuple[tuple[str, tuple[float, ...]], ...]:
+    """How all customers are spread: the bounds between the fifths, by measure of `rfm` in order."""
+    found = reader.mapping(node, "`population`", _POPULATION)
+    if found is None:
+        return ()
+    reader.only(found, MEASURES)
+    if not len(found):
+        reader.wrong(found, "`population` is empty", f"{_POPULATION}, or leave it out")
+    return tuple((measure, _bounds(reader, found[measure], measure)) for measure in MEASURES if measure in found)
+
+
+def _bounds(reader: Reader, node: Node, measure: str) -> tuple[float, ...]:
+    """The four bounds of one measure, which ascend."""
+    before = len(reader.errors)
+    hint = "write the four bounds between the fifths of all customers"
+    bounds = tuple(_bound(reader, one, measure) for one in reader.entries(node, f"`{measure}`", _BOUNDS, hint, _BOUNDS))
+    if len(reader.errors) == before and tuple(sorted(bounds)) != bounds:
+        reader.wrong(
+            node, f"the bounds of `{measure}` must ascend", "the first is the one that one fifth do not exceed"
+        )
+    return bounds
+
+
+def _bound(reader: Reader, node: Node, measure: str) -> float:
+    what = f"a bound of `{measure}`"
+    if measure == "recency":
+        return reader.duration(node, what)
+    if measure == "frequency":
+        return reader.integer(node, what, 1, LARGEST_NUMBER)
+    value = node.value if isinstance(node, Scalar) else None
+    if type(value) not in (int, float) or not -LARGEST_NUMBER < value < LARGEST_NUMBER:  # type: ignore[operator]
+        reader.wrong(node, f"{what} must be a number within {LARGEST_NUMBER:,}")
+        return 0.0
+    return float(value)  # type: ignore[arg-type]
 
 
 def _now(reader: Reader, node: Mapping) -> int:

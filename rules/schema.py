@@ -90,6 +90,11 @@ def _shape(shape: Shape) -> Schema:
             return _list(_closed(reference.TEST))
         case "name":
             return {"type": "string", "pattern": _NAME, "maxLength": 64}
+        case "population":
+            four = {"minItems": 4, "maxItems": 4}
+            of = {"recency": _ref("duration"), "frequency": _shape("integer"), "monetary": _shape("number")}
+            found = _closed((), {name: {**_list(bound), **four} for name, bound in of.items()})
+            return {**found, "minProperties": 1}
         case "share":
             return {"type": "string", "pattern": r"^[0-9]{1,2}(\.[0-9]{1,4})?%$"}
         case "offset":

@@ -58,7 +58,7 @@ EXIT_KEYS: Final = ("on", "after")
 STABILITY_KEYS: Final = ("enter_for", "min_dwell", "cooldown")
 GROUP_KEYS: Final = ("name", "priority")
 
-TEST_KEYS: Final = ("name", "now", "given", "expect", "transitions", "scores", "members", "holdout")
+TEST_KEYS: Final = ("name", "now", "given", "expect", "transitions", "scores", "members", "holdout", "population")
 GIVEN_KEYS: Final = (
     "at",
     "event",

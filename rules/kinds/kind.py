@@ -34,6 +34,7 @@ Shape = Literal[
     "numbers",
     "offset",
     "path",
+    "population",
     "reference",
     "references",
     "share",

@@ -145,6 +145,12 @@ def shaped(shape: Shape, depth: int) -> st.SearchStrategy[Any]:
             return st.lists(mappings(reference.EXPECT, depth), max_size=3)
         case "tests":
             return st.lists(mappings(reference.TEST, depth), max_size=2)
+        case "population":
+            fours = [
+                (name, st.lists(of, min_size=3, max_size=5))
+                for name, of in (("recency", DURATIONS), ("monetary", NUMBERS))
+            ]
+            return st.fixed_dictionaries({}, optional=dict(fours))
         case "anything":
             return st.dictionaries(st.sampled_from(("price", "plan")), SCALARS, max_size=2)
         case "mapping":

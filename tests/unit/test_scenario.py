@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from rules.errors import RuleErrors
+from rules.measured import used_bounds
 from rules.parse import parse_rule
+from rules.population import Population
 from rules.rule_set import load_directory
 from rules.scenario import Result, run_scenarios
 
@@ -122,3 +125,87 @@ def test_the_start_can_be_told() -> None:
     result = run(WINDOW, "{at: 0m, event: View}", "{at: 0m, entered: true}", "  now: 2030-01-01T00:00:00Z\n")
     assert result.passed
     assert result.scenario.now == 1_893_456_000_000
+
+
+BEST = "{rfm: {event: Order, of: properties.total, within: 30d, recency_score: {gte: 4}, monetary_score: {eq: 5}}}"
+SPREAD = "  population: {recency: [1d, 2d, 3d, 4d], monetary: [50, 100, 200, 500]}\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "expect"),
+    [
+        # On a bound one is in the lower fifth, a millionth above it in the higher one.
+        ("{at: 0m, event: Order, properties: {total: 500}}", "{at: 0m, in: false}"),
+        ("{at: 0m, event: Order, properties: {total: 500.000001}}",
+         "{at: 0m, entered: true}, {at: 2d, in: true}, {at: 48h0.001s, exited: true}"),
+        ("{at: 0m, event: Order, properties: {total: 400}}, {at: 1d, event: Order, properties: {total: 101}}",
+         "{at: 23h59m59.999s, in: false}, {at: 1d, entered: true}, {at: 3d, in: true}, {at: 72h0.001s, exited: true}"),
+    ],
+)  # fmt: skip
+def test_a_test_says_how_all_customers_are_spread(given: str, expect: str) -> None:
+    assert messages(run(BEST, given, expect, SPREAD)) == []
+
+
+def test_without_a_population_nobody_has_a_score_whatever_was_measured(tmp_path: Path) -> None:
+    given = "[{at: 0m, event: Order, properties: {total: 9000}}]"
+    tests = f"tests:\n- name: story\n  given: {given}\n  expect: [{{at: 0m, in: true}}]\n"
+    (tmp_path / "x.yaml").write_text(f"segment: x\nwhen: {BEST}\n{tests}")
+    key = "of Order within 30d"
+    bounds = {f"recency {key}": (1.0, 2.0, 3.0, 4.0), f"monetary (properties.total) {key}": (1.0, 2.0, 3.0, 4.0)}
+    (tmp_path / "population.json").write_text(Population(bounds).to_text())
+    rules = load_directory(tmp_path)
+    assert used_bounds(rules.segments[0], rules.population) == bounds
+    (result,) = run_scenarios(rules.segments[0], rules.scenarios["x"], rules.segments)
+    (failure,) = result.failures
+    assert failure.evidence[1:] == (
+        "nobody has a `monetary_score`: the test's `population` does not say how that is spread",
+        "nobody has a `recency_score`: the test's `population` does not say how that is spread",
+    )
+
+
+def test_a_population_also_holds_for_the_segments_that_a_rule_asks_for() -> None:
+    best = parse_rule(f"segment: best\nwhen: {BEST}\n", "best.yaml").segment
+    given = "[{at: 0m, event: Order, properties: {total: 501}}]"
+    text = f"segment: x\nwhen: {{segment: best}}\ntests:\n- name: story\n  given: {given}\n  expect: [{{at: 0m, entered: true}}]\n"
+    with_it, without = parse_rule(text + SPREAD, "x.yaml"), parse_rule(text, "x.yaml")
+    for rule, passes in ((with_it, True), (without, False)):
+        (result,) = run_scenarios(rule.segment, rule.scenarios, (rule.segment, best))
+        assert result.passed is passes
+
+
+def test_two_tests_of_a_rule_may_stand_in_two_populations() -> None:
+    one = "- name: {name}\n  given: [{{at: 0m, event: Order, properties: {{total: 60}}}}]\n  expect: [{{at: 0m, in: {inside}}}]\n"
+    one += "  transitions: any\n  population: {{monetary: {bounds}}}\n"
+    when = "{rfm: {event: Order, of: properties.total, within: 30d, monetary_score: {gte: 3}}}"
+    text = f"segment: x\nwhen: {when}\ntests:\n" + one.format(name="poor", inside="true", bounds=[10, 20, 30, 40])
+    rule = parse_rule(text + one.format(name="rich", inside="false", bounds=[60, 70, 80, 90]), "x.yaml")
+    assert [result.passed for result in run_scenarios(rule.segment, rule.scenarios)] == [True, True]
+
+
+def test_a_population_that_no_rule_asks_for_is_a_mistake() -> None:
+    spread = "  population: {frequency: [1, 2, 3, 4], recency: [1d, 2d, 3d, 4d], monetary: [1, 2, 3, 4]}\n"
+    (failure,) = run(BEST, "{at: 0m, event: Order}", "{at: 0m, in: false}", spread).failures
+    assert str(failure).startswith("x.yaml:4:3: 'story': no rule in this test compares a `frequency_score`")
+
+
+@pytest.mark.parametrize(
+    ("population", "message", "hint"),
+    [
+        ("[1, 2]", "7:15: `population` must be a mapping, not a list", "population: {monetary: [50, 100, 200, 500]}"),
+        ("{}", "7:15: `population` is empty", "or leave it out"),
+        ("{recensy: [1d, 2d, 3d, 4d]}", "7:16: unknown key 'recensy'", "did you mean 'recency'?"),
+        ("{monetary: [1, 2, 3]}", "7:26: `monetary` needs at least 4 entries", "the four bounds"),
+        ("{monetary: [1, 2, 3, 4, 5]}", "7:26: `monetary` has 5 entries, more than 4", ""),
+        ("{monetary: [1, 3, 2, 4]}", "7:26: the bounds of `monetary` must ascend", "one fifth"),
+        ("{monetary: [1, 9000000000000, 3, 4]}", "7:30: a bound of `monetary` must be a number within", ""),
+        ("{monetary: [1, true, 3, 4]}", "7:30: a bound of `monetary` must be a number within", ""),
+        ("{recency: [1d, 2d, 3, 4d]}", "7:34: a bound of `recency` must be a duration", "add the unit: 3d"),
+        ("{frequency: [1, 1.5, 2, 3]}", "7:31: a bound of `frequency` must be a whole number, not 1.5", ""),
+    ],
+)
+def test_a_population_that_is_written_wrong_is_refused(population: str, message: str, hint: str) -> None:
+    with pytest.raises(RuleErrors) as refused:
+        run(BEST, "{at: 0m, event: Order}", "{at: 0m, in: false}", f"  population: {population}\n")
+    (error,) = refused.value.errors
+    assert str(error).startswith(f"x.yaml:{message}")
+    assert hint in error.hint
