@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import signal
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from cli.changes import Change
 from cli.demo import Demo
 from cli.errors import UserError
 from cli.live_view import Board, Vitals
+from flink_jobs.settings import Settings
+from tests.fixtures.rules_topic import RulesTopic
 
 LIVE = 1_800_000_000_000
 
@@ -81,3 +84,16 @@ def test_a_request_to_end_interrupts_and_the_handlers_are_put_back() -> None:
     with pytest.raises(KeyboardInterrupt), demo._interrupted_by(signal.SIGTERM):
         signal.raise_signal(signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_publishing_its_rules_leaves_the_catalogue_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A demo's cluster is gone with it: no file under version control may say that the rules descend from its versions."""
+    folder = tmp_path / "catalog"
+    shutil.copytree(demo.CATALOG, folder, ignore=shutil.ignore_patterns(".*"))
+    before = {file: file.read_bytes() for file in folder.rglob("*")}
+    monkeypatch.setattr(demo, "CATALOG", folder)
+    topic = RulesTopic(monkeypatch)
+    names = demo.publish_catalog(Settings())
+    assert sorted(names) == sorted(file.stem for file in before)
+    assert topic.newest.sources == {file.name: text.decode() for file, text in before.items()}
+    assert {file: file.read_bytes() for file in folder.rglob("*")} == before
