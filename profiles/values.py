@@ -7,7 +7,7 @@ Paths are dotted (`properties.item_count`); a part that ends in `[]` stands for 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 MICROS = 1_000_000
@@ -82,18 +82,14 @@ def reader(path: str) -> Read:
     return read
 
 
-def each_reader(path: str) -> Callable[[Any], Iterator[Any]]:
-    """A function that yields every value at `path`, one for each element of the lists on the way; none where missing."""
+def each_reader(path: str) -> Callable[[Any], Iterable[Any]]:
+    """A function from an event to every value at `path`, one for each element of the lists on the way; none where missing."""
     root, *parts = path.split(".")
     if "[]" not in path:
         read = reader(path)
-
-        def single(event: Any) -> Iterator[Any]:
-            value = read(event)
-            if value is not None:
-                yield value
-
-        return single
+        return lambda event: () if (value := read(event)) is None else (value,)
+    if "[]" not in path[:-2]:
+        return _elements(reader(path[:-2]))
 
     def descend(value: Any, position: int) -> Iterator[Any]:
         if position == len(parts):
@@ -112,3 +108,15 @@ def each_reader(path: str) -> Callable[[Any], Iterator[Any]]:
             yield from descend(value.get(part), position + 1)
 
     return lambda event: descend(getattr(event, root), 0)
+
+
+def _elements(read: Read) -> Callable[[Any], Iterable[Any]]:
+    """What is in the list that `read` finds."""
+
+    def each(event: Any) -> Iterable[Any]:
+        found = read(event)
+        if type(found) is not list:
+            return ()
+        return [one for one in found if one is not None] if None in found else found
+
+    return each

@@ -6,9 +6,9 @@ from typing import Any
 
 from profiles.profile import NEVER, Profile
 from profiles.values import MICROS, micros
-from rules.compiled import NO, YES, Compiled
+from rules.compiled import NO, YES, Compiled, Evaluate
 from rules.definition import Test
-from rules.predicates import compare_exactly, thresholds
+from rules.predicates import compare_exactly, only_from_below, thresholds, turns_at
 
 
 def all_of(text: str, parts: tuple[Compiled, ...]) -> Compiled:
@@ -84,6 +84,8 @@ def points(weights: tuple[float, ...], parts: tuple[Compiled, ...], tests: tuple
     """The sum of the weights of the parts that hold, compared. The next flip of any part may decide."""
     weighed = [(micros(weight) or 0, part.evaluate) for weight, part in zip(weights, parts, strict=True)]
     compares = [compare_exactly(test) for test in tests]
+    rises = all(weight > 0 for weight, _ in weighed) and only_from_below(tests)
+    level = max(level for test in tests for level in turns_at(test))
 
     def total(profile: Profile, clock: int) -> tuple[int, int]:
         found, next_flip = 0, NEVER
@@ -95,21 +97,53 @@ def points(weights: tuple[float, ...], parts: tuple[Compiled, ...], tests: tuple
                 next_flip = flip
         return found, next_flip
 
-    def evaluate(profile: Profile, clock: int) -> tuple[bool, int]:
+    def compared(profile: Profile, clock: int) -> tuple[bool, int]:
         found, flip = total(profile, clock)
         return all(holds(found, 1) for holds in compares), flip
 
     compiled = Compiled(
         f"points of {len(parts)} conditions",
-        evaluate,
+        _enough(weighed, level) if rises and level > 0 else compared,
         parts=parts,
         measure=lambda profile, clock: total(profile, clock)[0] / MICROS,
         threshold=thresholds(tests),
         joins="points",
         weights=weights,
     )
-    compiled.rising = {}  # points may be negative, and a comparison may be one from above
+    if not rises:
+        compiled.rising = {}
     return compiled
+
+
+def _enough(weighed: list[tuple[int, Evaluate]], level: int) -> Evaluate:
+    """Whether the weights, all above zero, of the parts that hold come to `level`.
+
+    The heaviest parts come first, and no more are looked at than are needed to know: what is enough stays so until one of the parts
+    that hold may turn, what can never be enough until one of those that do not.
+    """
+    heaviest = sorted(weighed, key=lambda one: -one[0])
+    all_of_them = sum(weight for weight, _ in weighed)
+
+    def evaluate(profile: Profile, clock: int) -> tuple[bool, int]:
+        found, possible = 0, all_of_them
+        holds = fails = NEVER
+        for weight, one in heaviest:
+            if possible < level:
+                break
+            truth, flip = one(profile, clock)
+            if truth:
+                found += weight
+                if flip < holds:
+                    holds = flip
+                if found >= level:
+                    return True, holds
+            else:
+                possible -= weight
+                if flip < fails:
+                    fails = flip
+        return False, fails
+
+    return evaluate
 
 
 def hysteresis(segment: str, enter: Compiled, leave: Compiled) -> Compiled:

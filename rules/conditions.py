@@ -222,7 +222,16 @@ def since(text: str, key: int, first: bool, tests: tuple[Test, ...], threshold: 
         start = at(profile)
         return None if start is None else format_duration(clock - start)
 
-    return Compiled(text, evaluate, slots=frozenset((key,)), measure=ago, threshold=threshold)
+    # The time since the last event only becomes shorter by one more.
+    rises = not first and all(low == 0 for low, _ in bounds)
+    return Compiled(
+        text,
+        evaluate,
+        slots=frozenset((key,)),
+        rising={key: 1} if rises else {},
+        measure=ago,
+        threshold=threshold,
+    )
 
 
 def time_bounds(test: Test) -> tuple[int, int]:

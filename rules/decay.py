@@ -83,6 +83,9 @@ class Decay(Slot):
             slots[self.key] = [[span], [given]]
             return True
         spans, sums = state
+        if span == spans[-1]:
+            sums[-1] = bounded(sums[-1] + given)
+            return True
         at = bisect_left(spans, span)
         if at < len(spans) and spans[at] == span:
             sums[at] = bounded(sums[at] + given)

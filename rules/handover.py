@@ -230,7 +230,7 @@ def _predicates(dispatch: Dispatch, needed: int) -> tuple[Predicate | None, ...]
     """What must hold of an event, besides its name, to concern these segments."""
     found: list[Predicate | None] = []
     for predicate, _, _, mask, rising in dispatch.roles:
-        if mask & needed or any(bit & needed for _, bit in (rising[-1] if rising else ())):
+        if mask & needed or any(bit & needed for _, bit, _ in (rising[-1] if rising else ())):
             found.append(predicate)
     found += [predicate for predicate, bit in dispatch.exits if bit & needed]
     return (None,) if None in found else tuple(found)

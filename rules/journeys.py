@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -178,7 +178,7 @@ class Role(NamedTuple):
 
     where: Predicate | None
     bits: int
-    values: Callable[[Any], Iterator[Any]] | None
+    values: Callable[[Any], Iterable[Any]] | None
 
 
 class Trail(Slot):

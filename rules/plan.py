@@ -64,13 +64,14 @@ class Limits:
     trait_length: int = 256
 
 
-Role = tuple[
-    Predicate | None, Callable[[slots.State, int, Any, int], int], int, int, tuple[tuple[tuple[str, int], ...], ...]
-]
+Helped = tuple[str, int, int]
+"""`(name, bit, cell)`: a segment whose rule one more event can only make true; where `cell` of its entry is set, it is so already."""
+
+Role = tuple[Predicate | None, Callable[[slots.State, int, Any, int], int], int, int, tuple[tuple[Helped, ...], ...]]
 """`(predicate, add, retention, mask, rising)`: an event that matches `predicate` (None: always) is counted by `add`.
 
-`add` and `retention` are the slot's. The segments in `mask` may change either way by it. Some can only become true: those
-in `rising[n]` (by name and bit) when `add` answers with n, those in its last item with more. A plain tuple: the step unpacks one
+`add` and `retention` are the slot's. The segments in `mask` may change either way by it. The rules of some can only become true: of
+those in `rising[n]` when `add` answers with n, of those in its last item with more. A plain tuple: the step unpacks one
 for each role of each event, and Python is slower to unpack anything else.
 """
 
@@ -98,6 +99,7 @@ class CompiledSegment:
         "name",
         "sequences",
         "stability",
+        "truth_cell",
         "version",
         "wakes",
     )
@@ -120,6 +122,8 @@ class CompiledSegment:
         self.held_out = round(definition.holdout * 2**64)
         self._salt = f"{definition.group.name if definition.group else definition.name}\0"
         self.wakes = 0
+        # Where an entry says that the rule held when it was last looked at: see `rules.membership`.
+        self.truth_cell = 3 if self.latched else 5 if self.governed else 0
 
     def holds_out(self, customer: str) -> bool:
         """Whether the customer is one of the share that never enters: always the same ones, for all segments of a group."""
@@ -312,12 +316,11 @@ class Compiler:
         return happened if tests is None else lambda event: tests(event) and happened(event)
 
     def role(self, where: Predicate | None, slot: slots.Slot, compiled: list[CompiledSegment]) -> Role:
-        mask, needs = 0, dict[tuple[str, int], int]()
+        mask, needs = 0, dict[Helped, int]()
         for segment in compiled:
             if slot.key in segment.condition.slots:
-                helps = slot.key in segment.condition.rising and not isinstance(slot, slots.Cancel)
-                if helps and not segment.latched and not segment.governed:
-                    needs[segment.name, 1 << segment.bit] = segment.condition.rising[slot.key]
+                if slot.key in segment.condition.rising and not isinstance(slot, slots.Cancel):
+                    needs[segment.name, segment.mask, segment.truth_cell] = segment.condition.rising[slot.key]
                 else:
                     mask |= 1 << segment.bit
         most = max(needs.values(), default=-1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from profiles.values import MICROS, each_reader, reader
+from profiles.values import MICROS, each_reader, micros, reader
 from rules.calendar import shown_during
 from rules.compiled import moment
 from rules.definition import ANY_EVENT, EventRef, Operand, Operator, Test
@@ -101,8 +101,17 @@ def compile_test(test: Test) -> Predicate:
     if "[]" in test.path:
         each = each_reader(test.path)
         if test.operator is Operator.EXISTS:
-            return lambda event: (next(each(event), None) is not None) is test.operand
-        return lambda event: any(holds(value) for value in each(event))
+            return lambda event: any(True for _ in each(event)) is test.operand
+        if test.operator is Operator.EQ and type(test.operand) is str:
+            return lambda event: test.operand in each(event)  # a str equals nothing but a str
+
+        def some(event: Any) -> bool:
+            for value in each(event):  # noqa: SIM110  (several times as fast as `any` of a generator)
+                if holds(value):
+                    return True
+            return False
+
+        return some
     direct = _direct(test)
     if direct is not None:
         return direct
@@ -171,6 +180,9 @@ def compile_where(where: tuple[Test, ...]) -> Predicate | None:
     tests = [compile_test(test) for test in where]
     if len(tests) == 1:
         return tests[0]
+    if len(tests) == 2:
+        first, second = tests
+        return lambda event: first(event) and second(event)
     return lambda event: all(test(event) for test in tests)
 
 
@@ -193,6 +205,19 @@ def compare_exactly(test: Test) -> Callable[[int, int], bool]:
         Operator.EQ: lambda value, count: value == bound * count,
         Operator.NE: lambda value, count: value != bound * count,
     }[operator]
+
+
+def turns_at(test: Test) -> tuple[int, ...]:
+    """The numbers of millionths at which an ordered comparison turns: it is one thing below them, another from them on."""
+    if isinstance(test.operand, tuple):
+        low, high = (micros(one) or 0 for one in test.operand)
+        return low, high + 1
+    return ((micros(test.operand) or 0) + (test.operator in (Operator.GT, Operator.LTE)),)
+
+
+def only_from_below(tests: tuple[Test, ...]) -> bool:
+    """Whether a number that satisfies the comparisons still does so when it grows."""
+    return all(test.operator in (Operator.GT, Operator.GTE) for test in tests)
 
 
 def reads(ref: EventRef) -> str:

@@ -107,11 +107,11 @@ def _count(
                 if known := add(slots, time, event, clock):
                     mask |= touched
                     if rising:
-                        # One more event cannot end a membership that it helps. When that ends is looked at when it is due
-                        # by what was known before, and then anew.
-                        for name, bit in rising[known] if known < len(rising) else rising[-1]:
+                        # One more event changes nothing where the rule that it helps holds already. When that ends is looked
+                        # at when it is due by what was known before, and then anew.
+                        for name, bit, cell in rising[known] if known < len(rising) else rising[-1]:
                             entry = segments.get(name)
-                            if entry is None or not entry[0]:
+                            if entry is None or not entry[cell]:
                                 mask |= bit
             elif retention > refused:
                 refused = retention

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Final
 
 from profiles.document import Mapping, Node, Sequence
 from profiles.profile import NEVER, Profile
-from profiles.values import MICROS, micros
+from profiles.values import MICROS
 from rules.compiled import Compiled
 from rules.decay import Decay, left, looks_again
-from rules.definition import Condition, Engagement, EventRef, Operator, Test, Trait
+from rules.definition import Condition, Engagement, EventRef, Operator, Trait
 from rules.duration import format_duration
 from rules.kinds.kind import Key, Kind
-from rules.predicates import compare_exactly, reads, thresholds
+from rules.predicates import compare_exactly, only_from_below, reads, thresholds, turns_at
 
 if TYPE_CHECKING:
     from rules.condition_reader import ConditionReader
@@ -95,7 +95,7 @@ def _compile(compiler: Compiler, engagement: Engagement) -> Compiled:
     for ref, points in engagement.points:
         compiler.count(ref, Decay(key, half_life, points))
     compares = [compare_exactly(test) for test in engagement.tests]
-    levels = sorted({level for test in engagement.tests for level in _levels(test)})
+    levels = sorted({level for test in engagement.tests for level in turns_at(test)})
 
     def evaluate(profile: Profile, clock: int) -> tuple[bool, int]:
         state = profile.slots.get(key)
@@ -115,17 +115,10 @@ def _compile(compiler: Compiler, engagement: Engagement) -> Compiled:
         text,
         evaluate,
         slots=frozenset((key,)),
+        rising={key: 1} if only_from_below(engagement.tests) and all(one > 0 for _, one in engagement.points) else {},
         measure=lambda profile, clock: left(profile.slots.get(key), clock, half_life) / MICROS,
         threshold=thresholds(engagement.tests),
     )
-
-
-def _levels(test: Test) -> tuple[int, ...]:
-    """The numbers of millionths at which a comparison turns: it is one thing below them, another from them on."""
-    if isinstance(test.operand, tuple):
-        low, high = (micros(one) or 0 for one in test.operand)
-        return low, high + 1
-    return ((micros(test.operand) or 0) + (test.operator in (Operator.GT, Operator.LTE)),)
 
 
 ENGAGEMENT: Final = Kind(

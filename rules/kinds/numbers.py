@@ -237,8 +237,9 @@ def _compile_affinity(compiler: Compiler, affinity: Affinity) -> Compiled:
     if any(ref.event == ANY_EVENT for ref in among):
         compiler.count(EventRef(ANY_EVENT), slot, any_of_these(compiler, among))
     else:
+        whole = {ref.event for ref in among if not ref.where and ref.during is None}
         for name in dict.fromkeys(ref.event for ref in among):
-            compiler.count(EventRef(name), slot, any_of_these(compiler, among))
+            compiler.count(EventRef(name), slot, None if name in whole else any_of_these(compiler, among))
     compares = [compare_exactly(test) for test in affinity.tests]
     window, least = affinity.within, affinity.least
 
@@ -272,13 +273,20 @@ def any_of_these(compiler: Compiler, refs: tuple[EventRef, ...]) -> Predicate:
     wheres: dict[str, list[Predicate | None]] = {}
     for ref in refs:
         wheres.setdefault(ref.event, []).append(compiler.where(ref))
-    anyhow = wheres.get(ANY_EVENT, [])
+    anyhow = wheres.pop(ANY_EVENT, [])
+    by_name = {name: _either([*found, *anyhow]) for name, found in wheres.items()}
+    others = _either(anyhow)
+    return lambda event: by_name.get(event.name, others)(event)
 
-    def means(event: Any) -> bool:
-        found = [*wheres.get(event.name, ()), *(anyhow if event.name != ANY_EVENT else ())]
-        return any(where is None or where(event) for where in found)
 
-    return means
+def _either(wheres: list[Predicate | None]) -> Predicate:
+    """Whether one of them holds; None among them stands for one that always does."""
+    tests = [where for where in wheres if where is not None]
+    if len(tests) < len(wheres):
+        return lambda event: True
+    if len(tests) == 1:
+        return tests[0]
+    return lambda event: any(where(event) for where in tests)
 
 
 def _told(compiler: Compiler, refs: tuple[EventRef, ...]) -> tuple[str, ...]:

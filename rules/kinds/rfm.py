@@ -142,12 +142,19 @@ def _compile(compiler: Compiler, rfm: Rfm) -> Compiled:
     ]
     turns = sorted(set(_recency_turns(rfm.tests, fifths.get("recency"))))
 
-    def evaluate(profile: Profile, clock: int) -> tuple[bool, int]:
-        known, flip = found.values(profile, clock)
-        truth = all(holds(known) for holds in values) and all(
+    def satisfied(known: Values) -> bool:
+        return all(holds(known) for holds in values) and all(
             (score := _score(fifths[name], name, known)) is not None and holds(score * MICROS, 1)
             for name, holds in scores
         )
+
+    of_nobody = satisfied(Values(None, 0, 0)), NEVER
+
+    def evaluate(profile: Profile, clock: int) -> tuple[bool, int]:
+        if found.key not in profile.slots:  # as of most customers
+            return of_nobody
+        known, flip = found.values(profile, clock)
+        truth = satisfied(known)
         if known.recency is not None:
             ahead = bisect_right(turns, known.recency)
             if ahead < len(turns):
