@@ -28,7 +28,7 @@ class Profile(msgspec.Struct, array_like=True, gc=False):
     `recent`: digests of the newest message ids, 8 bytes each. `traits`: name to [value or None, event time of the write].
     `slots`: slot key to the slot's own state. `segments`: name to [since (0 when out), deadline, ...]; see `rules.membership` for
     what a latched one adds. `scores`: model to [its newest output, when it came]. `waiting`: what came while segments are
-    warming; see `rules.handover`.
+    warming; see `rules.handover`. `models`: what models wait for; see `online_models.serving`.
     """
 
     rules: int = 0
@@ -42,6 +42,7 @@ class Profile(msgspec.Struct, array_like=True, gc=False):
     segments: dict[str, list[int]] = {}
     scores: dict[str, list[Any]] = {}
     waiting: list[Any] = []
+    models: dict[str, list[Any]] = {}
 
 
 class UnknownCodec(Exception):

@@ -40,6 +40,7 @@ from rules.duration import format_duration
 from rules.order import evaluation_order, parts
 from rules.population import Population
 from rules.predicates import Predicate, compile_where, reads, shown, thresholds
+from rules.watch import Watch, Watched
 
 _MERGE: dict[str, Callable[[int, int], int]] = {"min": min, "max": max}
 
@@ -172,7 +173,10 @@ class Dispatch:
 
 @dataclass
 class Plan:
-    """A compiled rule set. `by_event` has an entry for every event name that some condition names; others use `other`."""
+    """A compiled rule set. `by_event` has an entry for every event name that some condition names; others use `other`.
+
+    `watches` is the number of watches: see `rules.watch`.
+    """
 
     segments: tuple[CompiledSegment, ...]
     by_event: dict[str, Dispatch]
@@ -182,6 +186,7 @@ class Plan:
     groups: tuple[CompiledGroup, ...]
     slots: dict[int, slots.Slot]
     limits: Limits = field(default_factory=Limits)
+    watches: int = 0
     _of_mask: dict[int, tuple[Unit, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -189,6 +194,7 @@ class Plan:
         self.units: tuple[Unit, ...] = tuple(dict.fromkeys(group_of.get(one.bit, one) for one in self.segments))
         self._reach = self._reaches()
         self.bits = {one.name: 1 << one.bit for one in self.segments}
+        self.all_segments = (1 << len(self.segments)) - 1
         # The mask of segments that are true, or will be, of a customer of whom nothing is known.
         nobody = Profile()
         self.born = sum(1 << one.bit for one in self.segments if one.condition.evaluate(nobody, 0) != (False, NEVER))
@@ -225,10 +231,15 @@ class Plan:
 
 
 def compile_plan(
-    segments: Iterable[Segment], limits: Limits | None = None, zone: str = "UTC", population: Population | None = None
+    segments: Iterable[Segment],
+    limits: Limits | None = None,
+    zone: str = "UTC",
+    population: Population | None = None,
+    watches: Iterable[Watch] = (),
 ) -> Plan:
     """The plan of these segments, in their order of evaluation. `zone` is where customers are of whom that is not known."""
-    return Compiler(limits or Limits(), zone, population or Population()).compile(evaluation_order(segments))
+    compiler = Compiler(limits or Limits(), zone, population or Population())
+    return compiler.compile(evaluation_order(segments), tuple(watches))
 
 
 def slot_key(*what: Any) -> int:
@@ -248,13 +259,15 @@ class Compiler:
         self.meanings: dict[int, tuple[Any, ...]] = {}
         self.roles: dict[tuple[str, int], tuple[EventRef, slots.Slot, Predicate | None]] = {}
 
-    def compile(self, definitions: list[Segment]) -> Plan:
+    def compile(self, definitions: list[Segment], watches: tuple[Watch, ...] = ()) -> Plan:
         compiled = []
         for bit, definition in enumerate(definitions):
             self.segment = definition
             condition = self.condition(definition.when)
             sequences = tuple(self.rising(definition.when))
             compiled.append(CompiledSegment(definition, condition, bit, sequences))
+        self.segment = Segment("", Trait(()))
+        watched = [(1 << len(compiled) + at, one.attach(self)) for at, one in enumerate(watches)]
         by_name = {one.name: one for one in compiled}
         for one in compiled:
             for name in one.condition.members & by_name.keys():
@@ -263,7 +276,7 @@ class Compiler:
         names.update(ref.event for one in definitions if one.exit for ref in one.exit.on)
         # A canceller comes before the start of the same sequence: an event that is both ends the waiting first.
         ordered = sorted(self.roles.values(), key=lambda role: not isinstance(role[1], slots.Cancel))
-        roles = [(ref, self.role(where, slot, compiled)) for ref, slot, where in ordered]
+        roles = [(ref, self.role(where, slot, compiled, watched)) for ref, slot, where in ordered]
         exits = [found for bit, one in enumerate(definitions) for found in self.exits(one, bit)]
 
         def dispatch(name: str) -> Dispatch:
@@ -276,7 +289,10 @@ class Compiler:
         for segment in compiled:
             for index, found in ((by_trait, segment.condition.traits), (by_score, segment.condition.scores)):
                 for name in found:
-                    index[name] = index.get(name, 0) | 1 << segment.bit
+                    index[name] = index.get(name, 0) | segment.mask
+        for bit, asked in watched:
+            for name in asked.traits:
+                by_trait[name] = by_trait.get(name, 0) | bit
         return Plan(
             tuple(compiled),
             {name: dispatch(name) for name in sorted(names - {ANY_EVENT})},
@@ -286,6 +302,7 @@ class Compiler:
             self.groups(definitions, compiled),
             {slot.key: slot for slot in self.slots.values()},
             self.limits,
+            len(watched),
         )
 
     def exits(self, definition: Segment, bit: int) -> list[tuple[EventRef, Predicate | None, int]]:
@@ -315,8 +332,15 @@ class Compiler:
         happened = kinds.event_during(ref.during, self.zone(ref.during.zone))
         return happened if tests is None else lambda event: tests(event) and happened(event)
 
-    def role(self, where: Predicate | None, slot: slots.Slot, compiled: list[CompiledSegment]) -> Role:
-        mask, needs = 0, dict[Helped, int]()
+    def role(
+        self,
+        where: Predicate | None,
+        slot: slots.Slot,
+        compiled: list[CompiledSegment],
+        watched: list[tuple[int, Watched]],
+    ) -> Role:
+        mask = sum(bit for bit, asked in watched if slot.key in asked.slots)
+        needs = dict[Helped, int]()
         for segment in compiled:
             if slot.key in segment.condition.slots:
                 if slot.key in segment.condition.rising and not isinstance(slot, slots.Cancel):

@@ -134,6 +134,9 @@ def _count(
         mask |= _write_traits(profile, plan, event)
     if scores:
         mask |= write_scores(profile, plan, scores, clock)
+    if plan.watches:
+        decision.watched = mask >> len(plan.segments)
+        mask &= plan.all_segments
     exits = 0
     for predicate, bit in dispatch.exits:
         if predicate is None or predicate(event):

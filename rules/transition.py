@@ -45,7 +45,8 @@ class Transition(msgspec.Struct, gc=False):
 class Decision(msgspec.Struct, gc=False):
     """What an arrival led to. `next_timer` is the one moment to wake the customer at (NEVER: none).
 
-    `reason` says why an event was not applied; for a late one, `late_by` is by how many milliseconds.
+    `reason` says why an event was not applied; for a late one, `late_by` is by how many milliseconds. `watched`: bit n is set where
+    what the plan's n-th watch depends on has changed.
     """
 
     outcome: Outcome = "applied"
@@ -54,6 +55,7 @@ class Decision(msgspec.Struct, gc=False):
     transitions: list[Transition] = []
     next_timer: int = NEVER
     examples: list[Any] = []
+    watched: int = 0
 
 
 class Rules(Protocol):

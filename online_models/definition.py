@@ -1,0 +1,136 @@
+"""What a model file says, once read: features, target, candidates, when to score and to learn. Durations in milliseconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+from rules.definition import EventRef
+
+Task = Literal["classification", "regression", "clustering", "anomaly"]
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One line of `features`: a name of the vocabulary with its parameters. `name` is what the column is called, unique in a model.
+
+    `parameters` are as the kind's own reader left them; see `online_models.features`.
+    """
+
+    name: str
+    kind: str
+    parameters: Any = None
+    line: int = 1
+    column: int = 1
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is to be foretold at a moment: what happens in the `within` after it, the moment itself not included.
+
+    `happens`: 1 if such an event comes, else 0. `absent`: 1 if none comes. `sum`: the sum of the numbers at `of` of all that come,
+    which is
+    known when the time is over.
+    """
+
+    kind: Literal["happens", "absent", "sum"]
+    ref: EventRef
+    within: int
+    of: str = ""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One estimator of a pipeline: its name on the safe list, and its parameters."""
+
+    name: str
+    parameters: MappingProxyType[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    line: int = 1
+    column: int = 1
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to make the model: a pipeline, and for classification how its probabilities are calibrated."""
+
+    name: str
+    pipeline: tuple[Step, ...]
+    calibrate: Literal["none", "platt", "isotonic"] = "none"
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """When a customer is scored: when something has changed that a feature looks at, and at most once in `every`.
+
+    `refresh`: without any event a score is made anew after so long, then after twice as long, and so on; None: it is not.
+    """
+
+    every: int = 0
+    refresh: int | None = None
+
+
+@dataclass(frozen=True)
+class Learning:
+    """Which moments become examples: of a customer one in `every` at most, of these the share `sample`.
+
+    `negatives` is the share of examples kept whose outcome is 0; those that are kept weigh as much more. A new version is published
+    after `publish` of event time, or `publish_examples` examples, whichever comes first.
+    """
+
+    every: int
+    sample: float = 1.0
+    negatives: float = 1.0
+    publish: int = 3_600_000
+    publish_examples: int = 1_000
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """When a challenger becomes champion: better by `margin` in `metric` over the same `least` examples or more, at this `confidence`."""
+
+    metric: Literal["log_loss", "brier", "mae"] = "log_loss"
+    margin: float = 0.0
+    confidence: float = 0.95
+    least: int = 1_000
+    automatic: bool = True
+
+
+@dataclass(frozen=True)
+class Fairness:
+    """A trait that is never a feature, by whose values outcomes are compared. `bound`: the largest demographic parity difference.
+
+    `threshold` is the score from which on a customer counts as selected. `constrain`: give each group a threshold of its own, so that
+    all groups
+    are selected alike.
+    """
+
+    trait: str
+    threshold: float
+    bound: float
+    constrain: bool = False
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model. The first of `candidates` is champion until another has shown that it is better.
+
+    `personas` are the bounds of the number of clusters; `digest` identifies the meaning: two files with the same decide alike.
+    """
+
+    name: str
+    task: Task
+    features: tuple[Feature, ...]
+    candidates: tuple[Candidate, ...]
+    target: Target | None = None
+    scoring: Scoring = Scoring()
+    learning: Learning = Learning(86_400_000)
+    promotion: Promotion = Promotion()
+    fairness: Fairness | None = None
+    personas: tuple[int, int] | None = None
+    title: str = ""
+    owner: str = ""
+    description: str = ""
+    zone: str | None = None
+    digest: str = ""
+    file: str = field(default="", compare=False)

@@ -1,0 +1,23 @@
+"""What can be asked of a candidate once it is made."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from online_models.example import Row
+
+Output = float | str
+"""A probability, a number, an anomaly score, or the id of a persona."""
+
+
+class Predictor(Protocol):
+    """A candidate at work: a pipeline with what it has learnt so far, calibrated where that is declared."""
+
+    def predict(self, row: Row) -> Output | None:
+        """What it says of a row; None where it cannot tell yet. Does not change it."""
+
+    def learn(self, row: Row, label: float | None, weight: float) -> None:
+        """Take in one example. To be asked for a prediction first is not needed."""
+
+    def reasons(self, row: Row) -> list[tuple[str, float]]:
+        """By feature, how much it moves the output of this row from that of a customer of whom nothing is known; largest first."""
