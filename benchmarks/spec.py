@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 _LEAD_SECONDS = 2.0
-_SECONDS_TO_MAKE_ONE = 0.0001
+_SECONDS_TO_MAKE_ONE = 0.00005
 
 
 class Spec(msgspec.Struct, frozen=True):
