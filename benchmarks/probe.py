@@ -25,10 +25,7 @@ from shop import simulate
 SEGMENT = "high-value"
 """What a probe, the large purchase of a customer never seen before, enters at once."""
 
-CUSTOMERS = 5_000
 GRACE_SECONDS = 15.0
-_LEAD_SECONDS = 2.0
-_SECONDS_TO_MAKE_ONE = 0.0001
 
 
 class _Data(msgspec.Struct, gc=False):
@@ -52,7 +49,7 @@ def timetable(plan: Plan, start: float) -> tuple[list[Due], dict[str, float]]:
     background: list[Due] = []
     shop = simulate(
         plan.seed,
-        CUSTOMERS,
+        plan.customers,
         begin,
         days=0,
         past=False,
@@ -144,8 +141,7 @@ def send(plan: Plan, events: list[Due]) -> list[float]:
 def main() -> None:
     plan = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Plan)
     listener = Listener(plan)
-    wanted = (plan.warm_up + plan.seconds) * plan.rate
-    start = time.time() + _LEAD_SECONDS + wanted * _SECONDS_TO_MAKE_ONE
+    start = plan.start or time.time() + plan.time_to_make
     events, times = timetable(plan, start)
     listener.probes.update(times)
     gc.freeze()
@@ -158,9 +154,10 @@ def main() -> None:
     listener.over.set()
     listener.join(10)
     counted = {customer: at for customer, at in times.items() if at >= start + plan.warm_up}
-    latencies = sorted(listener.came[one] - at for one, at in counted.items() if one in listener.came)
+    answers = sorted((at, listener.came[one] - at) for one, at in counted.items() if one in listener.came)
+    latencies = sorted(latency for _, latency in answers)
     late = sorted(delay for (at, *_), delay in zip(events, delays, strict=True) if at >= start + plan.warm_up)
-    found = Found(latencies, late, len(counted), len(counted) - len(latencies), len(late))
+    found = Found(latencies, late, len(counted), len(counted) - len(latencies), len(late), answers)
     Path(plan.result).write_bytes(msgspec.json.encode(found))
 
 

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import msgspec
 
+_LEAD_SECONDS = 2.0
+_SECONDS_TO_MAKE_ONE = 0.00005
+
 
 class Spec(msgspec.Struct, frozen=True):
     """What a contender is told.
@@ -37,7 +40,10 @@ class Spec(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """`rate` events a second for `warm_up` and then `seconds` seconds; every `every`th of them is a probe."""
+    """`rate` events a second for `warm_up` and then `seconds` seconds; every `every`th of them is a probe.
+
+    It begins at `start` (epoch seconds), or with 0 as soon as all that is to be sent has been made.
+    """
 
     bootstrap: str
     topic: str
@@ -49,13 +55,24 @@ class Plan(msgspec.Struct, frozen=True):
     result: str
     every: int = 20
     seed: int = 1
+    customers: int = 5_000
+    start: float = 0.0
+
+    @property
+    def time_to_make(self) -> float:
+        """Seconds after which all that is to be sent has been made."""
+        return _LEAD_SECONDS + (self.warm_up + self.seconds) * self.rate * _SECONDS_TO_MAKE_ONE
 
 
 class Found(msgspec.Struct, frozen=True):
-    """Latencies of the probes after the warm-up, and how late events were sent, in seconds; probes never answered."""
+    """Latencies of the probes after the warm-up, and how late events were sent, in seconds; probes never answered.
+
+    `answers` has the same latencies in the order of time, each after the moment (epoch seconds) at which its probe was to be sent.
+    """
 
     latencies: list[float]
     delays: list[float]
     probes: int
     missing: int
     events: int
+    answers: list[tuple[float, float]] = []

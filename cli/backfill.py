@@ -10,7 +10,7 @@ that goes on as before.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,11 +40,15 @@ FIRST_WORD_SECONDS: Final = 60.0
 STANDSTILL_SECONDS: Final = 120.0
 """How long the job may commit nothing, unless its checkpoints are further apart."""
 
+HANDED_OVER_A_SECOND: Final = 2_000
+"""Customers that each subtask is given in a second: more at once, and events would wait behind them."""
+
 WARMING, TAKEN_IN, LIVE, RECONCILED = "warming", "taken in", "live", "reconciled"
 _UNKNOWN_PARTITION: Final = -1
 _LOOK_EVERY: Final = 0.2
 _NEWER_EVERY: Final = 5.0
 _LINE_EVERY: Final = 10.0
+_SLICES_A_SECOND: Final = 20
 
 
 class Report:
@@ -149,6 +153,22 @@ def how_far_back(rules: RuleSet) -> float | None:
     return max(limited, default=0) / DAY_MS if len(limited) == len(asked) else None
 
 
+def paced(
+    records: Iterable[bytes],
+    a_second: int,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[bytes]:
+    """The records, no more than so many a second, in slices of a twentieth of that; time that was lost is not made up for."""
+    size, due = max(1, a_second // _SLICES_A_SECOND), clock()
+    for number, record in enumerate(records):
+        if number and not number % size:
+            due = max(due + size / a_second, clock())
+            if (early := due - clock()) > 0:
+                sleep(early)
+        yield record
+
+
 class Backfill:
     """The way of one warming version to being live. `history` and `field_map` name a file to take the past from."""
 
@@ -178,7 +198,7 @@ class Backfill:
         reader = StatusReader(settings, JobStatus(self.rules.version))
         try:
             self.wait_for(reader, WARMING, "waiting until the job keeps what comes for the warming segments")
-            counted = None if reader.status.all_say(TAKEN_IN) else self.count_and_hand_over()
+            counted = None if reader.status.all_say(TAKEN_IN) else self.count_and_hand_over(reader)
             self.wait_for(reader, TAKEN_IN, "waiting until the job has taken in what was counted")
             publish_live(settings, self.rules)
             self.wait_for(reader, RECONCILED, "the job goes through all its customers")
@@ -186,13 +206,13 @@ class Backfill:
             reader.close()
         return counted
 
-    def count_and_hand_over(self) -> Counted:
+    def count_and_hand_over(self, reader: StatusReader) -> Counted:
         """Make the cut, count what lies before it, and hand it over once the job is past the cut."""
         cuts = talk(self.settings, lambda _: end_offsets(self.settings, self.settings.topics.events))
         shadows, counted = self.count(cuts)
         self.report.done(f"the past: {counted}")
         self.wait_past(shadows.ends)
-        self.hand_over(shadows, cuts)
+        self.hand_over(shadows, cuts, reader.status.parallelism)
         return counted
 
     def count(self, cuts: Mapping[int, int]) -> tuple[Shadows, Counted]:
@@ -241,12 +261,13 @@ class Backfill:
                         " stays warming; `segue rules apply --resume` goes on",
                     )
 
-    def hand_over(self, shadows: Shadows, cuts: Mapping[int, int]) -> None:
-        """Send each customer's profile, and that these were all."""
+    def hand_over(self, shadows: Shadows, cuts: Mapping[int, int], subtasks: int) -> None:
+        """Send each customer's profile, no faster than the job takes them in beside its events, and that these were all."""
         version, customers = self.rules.version, len(shadows.history.encoded)
+        pace = HANDED_OVER_A_SECOND * max(1, subtasks)
 
         def records() -> Iterator[bytes]:
-            for sent, record in enumerate(shadows.handovers(version, cuts), 1):
+            for sent, record in enumerate(paced(shadows.handovers(version, cuts), pace), 1):
                 if not sent % 1000:
                     self.report.now(f"handing over: {sent:,} of {customers:,} customers")
                 yield record

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from cli import backfill, history
-from cli.backfill import Backfill, Report, Shadows, how_far_back, ruled
+from cli.backfill import Backfill, Report, Shadows, how_far_back, paced, ruled
 from cli.errors import UserError
 from cli.history import Account
 from cli.job_status import JobStatus
@@ -195,6 +195,38 @@ def test_the_job_goes_past_the_cut_before_anything_is_handed_over(
     monkeypatch.setattr(backfill, "_commits", lambda _: nullcontext(committed))
     waiting.wait_past({0: 6, 1: 2})
     assert list(commits) == [{}]
+
+
+class Time:
+    """A clock that only sleeping and being held up move on."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def test_customers_are_handed_over_at_a_steady_pace() -> None:
+    time = Time()
+    moments = [time.now for _ in paced([b""] * 1_000, 200, time, time.sleep)]
+    assert moments[:10] == [100.0] * 10
+    for begin in range(0, 800, 10):
+        assert moments[begin + 199] - moments[begin] < 1 - 1 / 20 + 1e-6, "as fast as is allowed"
+        assert moments[begin + 200] - moments[begin] >= 1 - 1e-6, "and no faster"
+
+
+def test_a_handover_that_was_held_up_does_not_come_in_a_burst_afterwards() -> None:
+    time = Time()
+    moments = []
+    for number, _ in enumerate(paced([b""] * 600, 200, time, time.sleep)):
+        moments.append(time.now)
+        if number == 100:
+            time.now += 30
+    assert moments[599] - moments[110] > 2.4 - 1e-6
 
 
 def test_a_job_that_commits_nothing_is_not_waited_for_for_ever(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from benchmarks import results, workload
+from benchmarks import results, rule_change, workload
 from benchmarks.core_loop import expected
 from benchmarks.engine import load_rules
 from benchmarks.latency import percentile
@@ -14,7 +15,10 @@ from benchmarks.spec import Found
 from benchmarks.tally import Tally
 from benchmarks.throughput import ratios
 from benchmarks.workload import PARTITIONS, RULES, Workload, copy_rules
+from cli.errors import UserError
+from flink_jobs.settings import Duration, Job, Settings, Topics, load_settings
 from profiles import decode_event
+from rules.rule_set import diff, load_directory
 
 
 @pytest.fixture(autouse=True)
@@ -98,3 +102,58 @@ def test_a_result_replaces_only_the_one_before_it(tmp_path: Path, monkeypatch: p
     assert text.startswith("# R\n<!-- a -->\n") and text.endswith("between\n<!-- b -->\nkept\n<!-- /b -->\n")
     with pytest.raises(ValueError, match="no place"):
         results.write_section("c", "", "")
+
+
+# --- a change of the rules --------------------------------------------------------------------------------------------
+
+
+def answers(*given: tuple[float, float], missing: int = 0) -> Found:
+    latencies = sorted(latency for _, latency in given)
+    return Found(latencies, [0.0], len(given) + missing, missing, len(given), list(given))
+
+
+def test_the_rules_change_by_one_segment_changed_and_one_new(tmp_path: Path) -> None:
+    before = load_directory(copy_rules(tmp_path / "rules"))
+    rule_change.change_rules(tmp_path / "rules")
+    after = load_directory(tmp_path / "rules")
+    kinds = {change.segment: change.kind for change in diff(before, after)}
+    assert kinds == {"repeat-viewer": "changed", "keen-viewer": "added"}
+    with pytest.raises(UserError, match=r"repeat-viewer\.yaml is not the rule"):
+        rule_change.change_rules(tmp_path / "rules")
+
+
+def test_lag_is_the_slowest_probe_of_a_change_and_its_aftermath_above_the_calm_s_median() -> None:
+    calm = [(90.0, 0.02), (95.0, 0.02), (99.999, 3.0)]
+    found = rule_change.summary(answers(*calm, (100.0, 0.5), (110.0, 0.1), (110.001, 0.9)), 100.0, 110.0)
+    assert (found["lag_ms"], found["lag_p99_ms"], found["holds"]) == (880.0, 480.0, True)
+    assert [one["second"] for one in found["by_second"]] == [-5, -1, 0, 10]
+    assert found["phases"]["calm"] == {"p50_ms": 20.0, "p99_ms": 3000.0, "max_ms": 3000.0}
+
+
+@pytest.mark.parametrize(("slowest", "missing", "holds"), [(1.02, 0, True), (1.021, 0, False), (0.5, 1, False)])
+def test_a_second_of_lag_is_the_most_and_a_probe_without_an_answer_is_too_much(
+    slowest: float, missing: int, holds: bool
+) -> None:
+    given = answers((99.0, 0.02), (100.0, slowest), (111.0, 0.02), missing=missing)
+    assert rule_change.summary(given, 100.0, 110.0)["holds"] is holds
+
+
+def test_a_change_without_a_calm_before_it_is_not_measured() -> None:
+    with pytest.raises(UserError, match="no probe"):
+        rule_change.summary(answers((100.0, 0.1), (111.0, 0.1)), 100.0, 110.0)
+
+
+def test_what_the_job_said_counts_from_the_beginning_of_the_change() -> None:
+    said = [
+        {"version": 1, "stage": "live", "at": "1970-01-01T00:01:00Z", "detail": "10 segments"},
+        {"version": 2, "stage": "warming", "at": "1970-01-01T00:01:42.500Z", "detail": "11 segments, 2 warming"},
+    ]
+    assert rule_change.stages(said, 100.0) == {"warming": {"seconds": 2.5, "detail": "11 segments, 2 warming"}}
+
+
+def test_the_change_is_applied_to_the_very_job_that_runs(tmp_path: Path) -> None:
+    ours = Settings(topics=Topics(events="e", rules="r"), job=Job(name="j", disorder=Duration(1_500)))
+    file = tmp_path / "settings.yaml"
+    file.write_bytes(msgspec.json.encode(rule_change.settings_as_document(ours)))
+    read = load_settings(file, {})
+    assert (read.topics, read.job, read.checkpoints.interval) == (ours.topics, ours.job, ours.checkpoints.interval)
