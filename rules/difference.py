@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from rules.measured import used_bounds
 from rules.population import FILE as POPULATION_FILE
 from rules.population import Population
+from rules.project import FILE as PROJECT_FILE
 
 if TYPE_CHECKING:
     from rules.rule_set import RuleSet
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 class SegmentDiff:
     """What became of one segment. `reworded`: the text is another, the meaning is not.
 
-    `text` is a unified diff of its file, and of those bounds of the population that its rule compares with.
+    `text` is a unified diff of its file, of those bounds of the population that its rule compares with, and of the project's file where
+    that is why it means something else.
     """
 
     segment: str
@@ -54,6 +56,9 @@ def diff(old: RuleSet | None, new: RuleSet) -> list[SegmentDiff]:
         if kind == "changed":
             moved = measured.get(name, []), measured_now.get(name, [])
             lines += _unified(*moved, _of_version(POPULATION_FILE, old), POPULATION_FILE)
+            if then == now:
+                was = old.project.text.splitlines() if old else []
+                lines += _unified(was, new.project.text.splitlines(), _of_version(PROJECT_FILE, old), PROJECT_FILE)
         found.append(SegmentDiff(name, kind, "\n".join(lines)))
     return found
 

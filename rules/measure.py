@@ -19,6 +19,7 @@ from rules.kinds.rfm import Purchases, measure_key, purchases, scored
 from rules.order import leaves
 from rules.plan import Compiler, Limits
 from rules.population import Population
+from rules.project import UTC
 from rules.rule_set import RuleSet
 
 _FIFTHS: Final = 5
@@ -68,12 +69,12 @@ def measure(rules: RuleSet, events: Iterable[tuple[Event, int]]) -> Population:
 
 def _asked(segments: Iterable[Segment]) -> dict[str, tuple[str, Purchases]]:
     """Every measure that the rules ask for, with where profiles keep what it is made of."""
-    compiler = Compiler(Limits(), "UTC", Population())
+    compiler = Compiler(Limits(), UTC, Population())
     found: dict[str, tuple[str, Purchases]] = {}
     for segment in segments:
         compiler.segment = segment
         for one in leaves(segment.when):
             if isinstance(one, Rfm):
                 for measured in scored(one):
-                    found[measure_key(one, measured)] = measured, purchases(compiler, one)
+                    found[measure_key(one, measured, compiler.zone())] = measured, purchases(compiler, one)
     return found

@@ -11,12 +11,14 @@ from rules.definition import Rfm, Segment
 from rules.kinds.rfm import measure_key, scored
 from rules.order import leaves
 from rules.population import Population
+from rules.project import UTC
 
 
 def measures(segment: Segment) -> dict[str, str]:
     """What the rule compares with the population: which of the measures of `rfm` it is, by its key in the population."""
     rfms = (one for one in leaves(segment.when) if isinstance(one, Rfm))
-    return {measure_key(one, measure): measure for one in rfms for measure in scored(one)}
+    zone = segment.zone or UTC
+    return {measure_key(one, measure, zone): measure for one in rfms for measure in scored(one)}
 
 
 def told_population(segments: Iterable[Segment], told: Mapping[str, tuple[float, ...]]) -> Population:

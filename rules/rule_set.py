@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -22,8 +22,24 @@ from rules.errors import RuleError, RuleErrors, RuleWarning
 from rules.measured import as_measured
 from rules.order import CycleError, evaluation_order
 from rules.parse import Rule, parse_rule
+from rules.payload import (
+    FORMAT,
+    MOST_FILES,
+    MOST_PAYLOAD,
+    SET,
+    Header,
+    Payload,
+    check_payload,
+    code_of,
+    decode_payload,
+    encode_payload,
+    read_header,
+    refused,
+)
 from rules.population import FILE as POPULATION_FILE
 from rules.population import Population, population_of, read_population
+from rules.project import FILE as PROJECT_FILE
+from rules.project import NO_PROJECT, Project, in_project, read_project
 from rules.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -44,16 +60,6 @@ __all__ = [
     "warm",
 ]
 
-MOST_PAYLOAD: Final = 8 * 1024 * 1024
-MOST_FILES: Final = 10_000
-FORMAT: Final = 1
-"""Of the payload. A reader refuses one that it does not know rather than misread it."""
-
-_LONGEST_FILE: Final = 300
-_LONGEST_AUTHOR: Final = 300
-_LONGEST_MESSAGE: Final = 4000
-_SET: Final = "rule set"
-
 
 @dataclass(frozen=True)
 class RuleSet:
@@ -66,7 +72,7 @@ class RuleSet:
     new), and `meant_since` has the versions of those texts. Until the history of these segments has been counted, customers are
     evaluated under `active`; then the same version is published again without `warming`. `interim`: this is such an `active` one.
 
-    `population` is what scores compare customers with; empty until it has been measured.
+    `population` is what scores compare customers with; empty until it has been measured. `project` is what holds for all rules.
     """
 
     version: int
@@ -81,6 +87,7 @@ class RuleSet:
     meant_since: Mapping[str, int] = field(default_factory=dict)
     interim: bool = False
     population: Population = field(default_factory=Population)
+    project: Project = NO_PROJECT
 
     @property
     def stage(self) -> int:
@@ -119,14 +126,15 @@ class RuleSet:
 
     @property
     def files(self) -> dict[str, str]:
-        """Every file that a folder of this rule set holds, by name: those of the segments, and the measured population."""
+        """Every file that a folder of this rule set holds, by name: those of the segments, the measured population, the project's."""
         measured = {POPULATION_FILE: self.population.to_text()} if self.population.bounds else {}
-        return {**self.sources, **measured}
+        project = {PROJECT_FILE: self.project.text} if self.project.text else {}
+        return {**self.sources, **measured, **project}
 
     def to_payload(self) -> bytes:
         """The rule set as JSON in UTF-8; `RuleErrors` if it is too large to be published."""
-        payload = _encode(
-            _Payload(
+        payload = encode_payload(
+            Payload(
                 FORMAT,
                 self.version,
                 self.created_at,
@@ -137,10 +145,11 @@ class RuleSet:
                 dict(sorted(self.warming.items())),
                 {name: self.meant_since[name] for name in sorted(self.warming.keys() & self.meant_since.keys())},
                 self.population.plain() if self.population.bounds else None,
+                self.project.text,
             )
         )
         if len(payload) > MOST_PAYLOAD:
-            raise _refused(f"the rule set has {len(payload):,} bytes, more than {MOST_PAYLOAD:,}")
+            raise refused(f"the rule set has {len(payload):,} bytes, more than {MOST_PAYLOAD:,}")
         return payload
 
     @staticmethod
@@ -150,26 +159,27 @@ class RuleSet:
         Raises `RuleErrors` with everything that is wrong, and nothing else, whatever the bytes are.
         """
         if len(payload) > MOST_PAYLOAD:
-            raise _refused(f"the rule set has {len(payload):,} bytes, more than {MOST_PAYLOAD:,}")
+            raise refused(f"the rule set has {len(payload):,} bytes, more than {MOST_PAYLOAD:,}")
         try:
-            found = _decode(payload)
+            found = decode_payload(payload)
         except msgspec.ValidationError as error:
-            raise _refused(f"this is no rule set: {error}"[:300]) from None
+            raise refused(f"this is no rule set: {error}"[:300]) from None
         except (msgspec.DecodeError, UnicodeDecodeError):
-            raise _refused("this is no rule set: it is not JSON in UTF-8") from None
+            raise refused("this is no rule set: it is not JSON in UTF-8") from None
         except RecursionError:
-            raise _refused("this is no rule set: nested too deeply") from None
-        _check(found)
+            raise refused("this is no rule set: nested too deeply") from None
+        check_payload(found)
         rules = _parse_all({file: (file, text) for file, text in found.files.items()})
         names = {rule.segment.name for rule in rules}
         if names != found.segments.keys():
             differ = sorted(names ^ found.segments.keys())
-            raise _refused(f"`segments` and `files` do not name the same segments: {', '.join(differ)[:200]}")
+            raise refused(f"`segments` and `files` do not name the same segments: {', '.join(differ)[:200]}")
         for name, version in found.segments.items():
             if not 1 <= version <= found.version:
-                raise _refused(f"segment {name!r} has version {version}, which is not one from 1 to {found.version}")
-        population = Population() if found.population is None else population_of(found.population, _SET)
-        rule_set = _assemble(found.version, rules, found.files, found.segments, population)
+                raise refused(f"segment {name!r} has version {version}, which is not one from 1 to {found.version}")
+        population = Population() if found.population is None else population_of(found.population, SET)
+        project = read_project(found.project, PROJECT_FILE) if found.project else NO_PROJECT
+        rule_set = _assemble(found.version, rules, found.files, found.segments, population, project)
         rule_set = dataclasses.replace(
             rule_set,
             created_at=found.created_at,
@@ -179,44 +189,9 @@ class RuleSet:
             meant_since=found.meant_since,
         )
         if foreign := sorted(found.warming.keys() - names):
-            raise _refused(f"`warming` names segments that are not among the rest: {', '.join(foreign)[:200]}")
+            raise refused(f"`warming` names segments that are not among the rest: {', '.join(foreign)[:200]}")
         _ = rule_set.active  # what it stands for meanwhile must be valid too
         return rule_set
-
-
-@dataclass(frozen=True)
-class Header:
-    """What a payload says about itself; its rules have not been looked at. `segments` maps names to versions.
-
-    `warming` names the segments whose history is still to be counted; see `RuleSet`.
-    """
-
-    version: int
-    created_at: int
-    author: str
-    message: str
-    segments: dict[str, int]
-    warming: tuple[str, ...] = ()
-
-    @property
-    def stage(self) -> int:
-        """0 while segments are warming, 1 once the rule set is live."""
-        return 0 if self.warming else 1
-
-
-def code_of(version: int, stage: int) -> int:
-    """Version and stage as one number, in their order."""
-    return 2 * version + stage
-
-
-def read_header(payload: bytes) -> Header | None:
-    """The header of a payload, without validating its rules (which takes a hundred times as long); None if it has none."""
-    try:
-        found = _decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    warming = tuple(sorted(found.warming))
-    return Header(found.version, found.created_at, found.author, found.message, found.segments, warming)
 
 
 def newest_valid(payloads: Iterable[bytes]) -> tuple[RuleSet | None, tuple[Header, ...]]:
@@ -238,42 +213,6 @@ def newest_valid(payloads: Iterable[bytes]) -> tuple[RuleSet | None, tuple[Heade
     return None, headers
 
 
-class _Payload(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    format: int
-    version: int
-    created_at: int
-    author: str
-    message: str
-    segments: dict[str, int]
-    files: dict[str, str]
-    warming: dict[str, str | None] = {}
-    meant_since: dict[str, int] = {}
-    population: Any = None
-
-
-_encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(_Payload).decode
-
-
-def _check(found: _Payload) -> None:
-    if found.format != FORMAT:
-        raise _refused(f"the rule set has format {found.format}, this build reads {FORMAT}")
-    if not 1 <= found.version < 2**31:
-        raise _refused("the version of a rule set is a number from 1 on")
-    if not 0 <= found.created_at < 2**53:
-        raise _refused("`created_at` is not a time in epoch milliseconds")
-    if len(found.author) > _LONGEST_AUTHOR or len(found.message) > _LONGEST_MESSAGE:
-        raise _refused("`author` or `message` is too long")
-    if not 1 <= len(found.files) <= MOST_FILES:
-        raise _refused(f"a rule set has from 1 to {MOST_FILES:,} files, not {len(found.files):,}")
-    for file in found.files:
-        if len(file) > _LONGEST_FILE or not file.isprintable() or not file.endswith(".yaml"):
-            raise _refused(f"{file[:80]!r} is not the name of a rule file")
-    for name, version in found.meant_since.items():
-        if name not in found.warming or not 1 <= version < found.version:
-            raise _refused(f"`meant_since` says of {name[:80]!r} what cannot be")
-
-
 def load_directory(path: Path) -> RuleSet:
     """The rule set in a directory's `*.yaml` files (folders within it too), as version 1.
 
@@ -291,7 +230,7 @@ def load_directory(path: Path) -> RuleSet:
             continue
         if file.suffix in (".yml", ".YAML", ".YML"):
             errors.append(RuleError(str(file), 1, 1, "a rule file ends in .yaml", f"rename it to {file.stem}.yaml"))
-        elif file.suffix == ".yaml":
+        elif file.suffix == ".yaml" and inner.as_posix() != PROJECT_FILE:
             try:
                 texts[inner.as_posix()] = (str(file), read_rule_file(file))
             except RuleErrors as error:
@@ -302,17 +241,17 @@ def load_directory(path: Path) -> RuleSet:
         )
     if len(texts) > MOST_FILES:
         raise RuleErrors([RuleError(str(path), 1, 1, f"{len(texts):,} rule files are more than {MOST_FILES:,}")])
-    population = _measured_in(path, errors)
+    population, project = _measured_in(path, errors), _project_in(path, errors)
     rules = _parse_all(texts, errors)
-    return _assemble(1, rules, {inner: text for inner, (_, text) in texts.items()}, {}, population)
+    return _assemble(1, rules, {inner: text for inner, (_, text) in texts.items()}, {}, population, project)
 
 
 def load_file(file: Path) -> RuleSet:
-    """The rule set of one file alone, as version 1, with the population beside it; for looking at a rule that one is writing."""
+    """The rule set of one file alone, as version 1, in the population and the project beside it; for a rule that one is writing."""
     errors: list[RuleError] = []
-    population = _measured_in(file.parent, errors)
+    population, project = _measured_in(file.parent, errors), _project_in(file.parent, errors)
     rules = _parse_all({file.name: (str(file), text := read_rule_file(file))}, errors, whole=False)
-    found = _assemble(1, rules, {file.name: text}, {}, population)
+    found = _assemble(1, rules, {file.name: text}, {}, population, project)
     missing = tuple(RuleWarning(one.file, one.line, one.column, one.message, one.hint) for one in _unknown(rules))
     return dataclasses.replace(found, warnings=tuple(sorted((*found.warnings, *missing))))
 
@@ -326,6 +265,17 @@ def _measured_in(folder: Path, errors: list[RuleError]) -> Population:
         except RuleErrors as error:
             errors += error.errors
     return Population()
+
+
+def _project_in(folder: Path, errors: list[RuleError]) -> Project:
+    """The project that a folder of rules belongs to; what is wrong with its file is added to `errors`."""
+    file = folder / PROJECT_FILE
+    if file.is_file():
+        try:
+            return read_project(read_rule_file(file), str(file))
+        except RuleErrors as error:
+            errors += error.errors
+    return NO_PROJECT
 
 
 def read_rule_file(file: Path) -> str:
@@ -415,16 +365,20 @@ def _assemble(
     rules: list[Rule],
     sources: Mapping[str, str],
     versions: Mapping[str, int],
-    population: Population | None = None,
+    population: Population,
+    project: Project,
 ) -> RuleSet:
-    population = population or Population()
+    def meant(segment: Segment) -> Segment:
+        return as_measured(in_project(segment, project), population)
+
     segments = [dataclasses.replace(rule.segment, version=versions.get(rule.segment.name, version)) for rule in rules]
     return RuleSet(
         version,
-        tuple(sorted((as_measured(segment, population) for segment in segments), key=lambda segment: segment.name)),
+        tuple(sorted(map(meant, segments), key=lambda segment: segment.name)),
         sources=dict(sources),
         scenarios={rule.segment.name: rule.scenarios for rule in rules},
         population=population,
+        project=project,
         warnings=tuple(warning for rule in rules for warning in rule.warnings),
     )
 
@@ -467,12 +421,9 @@ def _interim(rule_set: RuleSet) -> RuleSet:
     versions = {one.name: one.version for one in rule_set.segments}
     for name in rule_set.warming:
         versions[name] = rule_set.meant_since.get(name, max(1, rule_set.version - 1))
-    return dataclasses.replace(_assemble(rule_set.version, rules, sources, versions, rule_set.population), interim=True)
+    meanwhile = _assemble(rule_set.version, rules, sources, versions, rule_set.population, rule_set.project)
+    return dataclasses.replace(meanwhile, interim=True)
 
 
 def _stem(file: str) -> str:
     return PurePath(file).name.removesuffix(".yaml")
-
-
-def _refused(message: str) -> RuleErrors:
-    return RuleErrors([RuleError(_SET, 1, 1, message)])

@@ -14,7 +14,6 @@ from rules.conditions import time_bounds
 from rules.definition import Condition, EventRef, Operator, Rfm, Test, Trait
 from rules.duration import format_duration
 from rules.kinds.kind import Key, Kind
-from rules.population import Population
 from rules.predicates import compare_exactly, reads, thresholds
 from rules.tallies import Tally, numbers_at
 
@@ -89,8 +88,10 @@ def _passes_score(tests: tuple[Test, ...], score: int) -> bool:
 # --- what is measured ---------------------------------------------------------------------------------------------
 
 
-def measure_key(rfm: Rfm, measure: str) -> str:
+def measure_key(rfm: Rfm, measure: str, zone: str = "UTC") -> str:
     """What a measure of the population is called: the same for all conditions that measure the same.
+
+    `zone` is where the rule's customers are of whom that is not known; it matters where events are told apart by the hour.
 
     >>> measure_key(Rfm(EventRef("Order"), "properties.revenue", 86_400_000, ()), "monetary")
     'monetary (properties.revenue) of Order within 1d'
@@ -98,6 +99,8 @@ def measure_key(rfm: Rfm, measure: str) -> str:
     ref = EventRef(rfm.ref.event, tuple(sorted(rfm.ref.where, key=repr)))
     of = f" ({rfm.of})" if measure == "monetary" else ""
     during = f" during {rfm.ref.during!r}" if rfm.ref.during is not None else ""
+    if rfm.ref.during is not None and (zone := rfm.ref.during.zone or zone) != "UTC":
+        during += f" in {zone}"
     return f"{measure}{of} of {reads(ref)}{during} within {format_duration(rfm.within)}"
 
 
@@ -135,7 +138,8 @@ def purchases(compiler: Compiler, rfm: Rfm) -> Purchases:
 
 def _compile(compiler: Compiler, rfm: Rfm) -> Compiled:
     found = purchases(compiler, rfm)
-    fifths = {one: _fifths(compiler.population, rfm, one) for one in scored(rfm)}
+    zone = compiler.zone()
+    fifths = {one: _fifths(compiler.population.bounds.get(measure_key(rfm, one, zone)), one) for one in scored(rfm)}
     values = [_value_test(test) for test in rfm.tests if test.path in MEASURES]
     scores = [
         (test.path.removesuffix("_score"), compare_exactly(test)) for test in rfm.tests if test.path not in MEASURES
@@ -181,9 +185,8 @@ def _value_test(test: Test) -> Callable[[Values], bool]:
     return lambda known: holds(known.monetary, 1)
 
 
-def _fifths(population: Population, rfm: Rfm, measure: str) -> tuple[int, ...] | None:
+def _fifths(bounds: tuple[float, ...] | None, measure: str) -> tuple[int, ...] | None:
     """The bounds between the fifths, in the unit of the value; None until they have been measured."""
-    bounds = population.bounds.get(measure_key(rfm, measure))
     if bounds is None:
         return None
     return tuple((micros(bound) or 0) if measure == "monetary" else int(bound // 1) for bound in bounds)
