@@ -11,7 +11,7 @@ from rules.errors import RuleError
 from rules.journeys import Trail
 from rules.parse import parse_rule
 from rules.plan import Plan, compile_plan
-from rules.slots import Keyed, Slot
+from rules.slots import Keyed, Numbers, Returns, Slot, Times
 
 MOST_OF_SEGMENT: Final = 256 * 1024
 """Bytes that one segment may take of a customer at most, in the worst case: what one record may have, too."""
@@ -77,8 +77,12 @@ def _why(slot: Slot | None) -> str:
             return f": of {slot.keys} values the times of {slot.keep:,} events each"
         case Keyed():
             return f": {slot.keys:,} values and when each was last seen"
-        case Trail():
+        case Trail() if slot.bound:
             return ": the newest events with all their values"
+        case Numbers():
+            return f": {slot.most} numbers with their times"
+        case Times() | Returns() if slot.keep > 1:
+            return f": the times of {slot.keep:,} events"
     return ""
 
 
@@ -90,8 +94,14 @@ def _cheaper(slot: Slot | None, excess: int) -> str:
         case Keyed():
             largest = _fitting("", slot.keys - excess * slot.keys / bound(slot), " different values")
             return f"{largest}`aggregate: {{fn: rate, ...}}` counts the events, whatever their values, in 7,000 bytes"
-        case Trail():
+        case Trail() if slot.bound:
             return "leave `per` out of the sequence, or write `event: ..., per: ..., without: ...` where two steps are enough"
+        case Numbers():
+            return "`event: ..., count: ...` keeps no more times than it asks for, and a number over all time, without `within`, one sum"
+        case Times() | Returns() if slot.keep > 1:
+            return (
+                f"it keeps {slot.keep:,} times: a smaller count keeps fewer; `aggregate: {{fn: rate, ...}}` at most 328"
+            )
     return "leave conditions out, or let them count the same events in the same way: what is the same is kept once"
 
 

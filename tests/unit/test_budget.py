@@ -75,6 +75,37 @@ def test_too_many_sequences_of_one_value(tmp_path: Path) -> None:
     assert "leave `per` out" in error.hint
 
 
+@pytest.mark.parametrize(
+    ("condition", "count", "why", "cheaper"),
+    [
+        (
+            "{aggregate: {fn: sum, of: properties.n, event: A NUMBER, within: 7d, gte: 2}}",
+            43,
+            "6,185 of them for this condition: 228 numbers with their times",
+            "`event: ..., count: ...` keeps no more times than it asks for",
+        ),
+        (
+            "{event: A NUMBER, within: 7d, count: {gte: 1000}}",
+            30,
+            "9,014 of them for this condition: the times of 1,000 events",
+            "a smaller count keeps fewer",
+        ),
+    ],
+)
+def test_many_conditions_that_each_take_much(
+    tmp_path: Path, condition: str, count: int, why: str, cheaper: str
+) -> None:
+    rule = "segment: m\nwhen:\n  any:\n" + "".join(
+        f"    - {condition.replace('NUMBER', str(number))}\n" for number in range(count)
+    )
+    error = refused(tmp_path, m=rule)
+    assert (error.line, error.column) == (4, 7), "the first of those that take most"
+    assert error.message.endswith(why)
+    assert cheaper in error.hint
+    (tmp_path / "m.yaml").write_text(rule[: rule.rindex("    - ")])
+    assert total(load_rules(tmp_path).plan) <= MOST_OF_SEGMENT
+
+
 def test_who_only_shares_what_another_makes_large_is_not_refused(tmp_path: Path) -> None:
     small = "segment: small\nwhen: {event: A, per: properties.id, within: 7d}\n"
     error = refused(tmp_path, a=PER.replace("COUNT", "900"), small=small)

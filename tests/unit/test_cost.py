@@ -49,7 +49,7 @@ def largest(key: int, plan: Plan, pauses: tuple[int, ...] = (0, 1_000, 4_000_000
     chosen, slots, most, clock = random.Random(7), dict[int, Any](), 0, 1_700_000_000_000
     roles = {id(role): role for one in (*plan.by_event.values(), plan.other) for role in one.roles}
     adds = [role[1] for role in roles.values()]
-    for number in range(1500):
+    for number in range(1000):
         clock += chosen.choice(pauses)
         time = clock - chosen.choice((0, 0, 1, 22 * max(pauses) // 10))
         ids = [f"{chosen.randrange(400)}" + "\U0001f600" * KEY_LENGTH for _ in range(40)]
