@@ -1,38 +1,45 @@
-"""`segue rules check`: what is wrong with rule files, what was hardly meant, and with `--cost` what each segment takes."""
+"""`segue rules check`: what is wrong with rule files, what was hardly meant, and what each segment costs each customer."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from typing import Final
 
 from cli.rule_files import AddAction, count, load_rules, write_json
-from rules.cost import Cost, costs, total
+from rules.cost import Cost, Costs, costs
 from rules.errors import RuleError
+
+_MOST_ROWS: Final = 40
+_SHOWN_SHARERS: Final = 2
 
 
 def add_action(action: AddAction) -> None:
     """Adds `check` to `segue rules`."""
-    parser = action("check", run, "say what is wrong with rule files: file, line, column and how to mend it")
-    parser.add_argument("--cost", action="store_true", help="also show how much state each segment takes at most")
+    parser = action("check", run, "say what is wrong with rule files, how to mend it, and what each segment costs")
+    words = f"show what each segment costs, all of them; unless told, the {_MOST_ROWS} that cost most. --no-cost: none"
+    parser.add_argument("--cost", action=argparse.BooleanOptionalAction, help=words)
 
 
 def run(args: argparse.Namespace) -> int:
     """Check them; what is wrong is raised."""
     rules = load_rules(args.path)
+    found = costs(rules.plan, rules.segments) if args.cost is not False else None
     if args.json:
-        found = {
-            "valid": True,
-            "segments": [one.name for one in rules.segments],
-            "warnings": [asdict(warning) for warning in rules.warnings],
-        }
-        if args.cost:
-            found |= {"cost": [asdict(one) for one in costs(rules.plan)], "bytes": total(rules.plan)}
-        write_json(found)
+        write_json(
+            {
+                "valid": True,
+                "segments": [one.name for one in rules.segments],
+                "warnings": [asdict(warning) for warning in rules.warnings],
+                **(costs_as_json(found) if found else {}),
+            }
+        )
         return 0
+    if found:
+        print_costs(found, len(found.segments) if args.cost else _MOST_ROWS)
     for warning in rules.warnings:
         print_remark(warning, "warning: ")
-    if args.cost:
-        print_costs(costs(rules.plan), total(rules.plan))
     print(f"{count(len(rules.segments), 'segment')} checked, {count(len(rules.warnings), 'warning')}")
     return 0
 
@@ -44,11 +51,48 @@ def print_remark(remark: RuleError, kind: str = "") -> None:
         print(f"    {remark.hint}")
 
 
-def print_costs(found: list[Cost], together: int) -> None:
-    """A line a segment: bytes at most, how many of its slots are shared, from how many numbers on a window is merged."""
-    width = max(len(one.segment) for one in found)
-    for one in found:
-        exact = "exact" if one.exact is None else f"exact up to {one.exact} numbers of a window"
-        shared = f"{one.shared} of {count(one.slots, 'slot')} shared"
-        print(f"{one.segment:{width}}  at most {one.bytes:>9,} bytes a customer  {shared:>20}  {exact}")
-    print(f"{'together':{width}}  at most {together:>9,} bytes a customer")
+def costs_as_json(found: Costs) -> dict[str, object]:
+    """What `--json` says of costs: each segment with its slots, each slot with its segments, and all together."""
+    return {
+        "cost": [asdict(one) for one in found.segments],
+        "slots": [asdict(one) for one in found.slots.values()],
+        "bytes": found.bytes,
+        "typical": found.typical,
+        "besides": found.besides,
+    }
+
+
+def print_costs(found: Costs, rows: int) -> None:
+    """A line a segment, those that cost most where there are more than `rows`, and below them what all cost together."""
+    ranked = sorted(found.segments, key=lambda one: (-one.bytes, one.segment))
+    shown = sorted(ranked[:rows], key=lambda one: one.segment)
+    table = [("bytes a customer", "at most", "typical", "waits for", "exact", "shares with")]
+    table += [(one.segment, *_cells(one, found)) for one in shown]
+    if len(ranked) > rows:
+        table.append((f"... {len(ranked) - rows:,} that cost less (--cost)", "", "", "", "", ""))
+    table.append(("together, shared once", f"{found.bytes:,}", f"{found.typical:,}", "", "", ""))
+    for line in _lines(table):
+        print(line)
+    print(f"besides, whatever the rules: at most {found.besides:,} bytes of traits and of ids of events")
+    print("one timer a customer: the earliest of what the segments wait for\n")
+
+
+def _cells(one: Cost, found: Costs) -> tuple[str, str, str, str, str]:
+    waits = ", ".join(kind if times == 1 else f"{times} {kind}s" for kind, times in one.waits.items())
+    beyond = dict.fromkeys(found.slots[key].beyond for key in one.slots)
+    exact = "; ".join(text for text in beyond if text)
+    sharers = found.shares_with(one)
+    more = f" +{len(sharers) - _SHOWN_SHARERS}" if len(sharers) > _SHOWN_SHARERS else ""
+    shared = ", ".join(sharers[:_SHOWN_SHARERS]) + more
+    return f"{one.bytes:,}", f"{one.typical:,}", waits or "-", f"up to {exact}" if exact else "yes", shared or "-"
+
+
+def _lines(table: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """The rows in columns, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        cells = [
+            f"{cell:>{width}}" if place in (1, 2) else f"{cell:{width}}"
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield "  ".join(cells).rstrip()

@@ -92,6 +92,8 @@ def _line(node: dict[str, Any]) -> Text:
         line.append(f", last {when(node['last'])}", "dim")
     if node["stays_until"]:
         line.append(f", so until {when(node['stays_until'])}", "dim")
+    if node.get("merged_by"):  # a job of an older build does not say so
+        line.append(f", merged in panes of {node['merged_by']}", "yellow")
     return line
 
 

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from cli.paths import CATALOG
+from rules.budget import over_budget
 from rules.definition import Segment
 from rules.duration import format_duration
 from rules.errors import RuleError, RuleErrors
@@ -48,11 +49,13 @@ def neighbours(path: Path) -> tuple[Segment, ...]:
 
 
 def check_plan(rules: RuleSet, shown: str) -> None:
-    """Refuse rules that are right each for itself, but that no plan can be made of."""
+    """Refuse rules that are right each for itself, but that no plan can be made of, or whose state may become too large."""
     try:
-        _ = rules.plan
+        plan = rules.plan
     except ValueError as error:
         raise RuleErrors([RuleError(shown, 1, 1, str(error))]) from None
+    if refused := list(over_budget(rules.segments, plan, rules.texts)):
+        raise RuleErrors(refused)
 
 
 def local_texts(folder: Path) -> dict[str, str]:

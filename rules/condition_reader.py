@@ -42,13 +42,17 @@ LONGEST_TRAIT: Final = 256
 
 
 class ConditionReader(Reader):
-    """Reads conditions. `asked` are the segments that they ask for, with where that stands; `negated` counts the `not` around."""
+    """Reads conditions. `asked` are the segments that they ask for, with where that stands; `negated` counts the `not` around.
+
+    `leaves` are the conditions that look at the customer, with where each stands.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.conditions = 0
         self.negated = 0
         self.asked: list[tuple[str, Node]] = []
+        self.leaves: list[tuple[Condition, Node]] = []
         self.readers: dict[str, Callable[[Mapping], Condition]] = {
             "event": self.happened,
             "absent": self.absent,
@@ -94,7 +98,11 @@ class ConditionReader(Reader):
             return nothing
         known = (kinds[0], *_beside(kinds[0]))
         self.only(node, known, vocabulary.NOT_CONDITIONS)
-        return self.readers[kinds[0]](node)
+        inner = self.conditions
+        found_condition = self.readers[kinds[0]](node)
+        if self.conditions == inner:
+            self.leaves.append((found_condition, node))
+        return found_condition
 
     def no_condition(self, node: Mapping) -> None:
         if not len(node):

@@ -14,6 +14,7 @@ from profiles.profile import NEVER, Profile, decode_profile, encode_profile
 from rules.compiled import Compiled, moment
 from rules.duration import format_duration
 from rules.plan import CompiledSegment, Plan
+from rules.slots import Numbers
 from rules.step import Rules, Timer, Transition, step
 
 MOST_MOMENTS: Final = 5_000
@@ -250,7 +251,8 @@ def node(one: Compiled, profile: Profile, clock: int, plan: Plan) -> Node:
 
     Leaves (and sums of points) have `actual` and `threshold`, as the evidence of a transition has them; the `parts` of others decide.
     `last` is the newest event (or write of a trait or score, or entering of another segment) that it knows of. Until `stays_until` it
-    stays as it is unless an event comes; null: for ever.
+    stays as it is unless an event comes; null: for ever. `merged_by`: there were too many numbers to keep each, so neighbours within so
+    long leave the window together; null: it is exact.
     """
     holds, flip = one.evaluate(profile, clock)
     measured = one.measure is not None
@@ -264,6 +266,7 @@ def node(one: Compiled, profile: Profile, clock: int, plan: Plan) -> Node:
         "threshold": one.threshold,
         "last": _shown(_last(one, profile, plan)) if measured else None,
         "stays_until": _shown(flip) if flip != NEVER else None,
+        "merged_by": _merged_by(one, profile, clock, plan) if measured else None,
         "least": one.least if one.joins == "at_least" else None,
         "points": None,
         "parts": [{**node(part, profile, clock, plan), "points": weight} for part, weight in inner],
@@ -279,6 +282,20 @@ def _last(one: Compiled, profile: Profile, plan: Plan) -> int | None:
     times += [profile.scores[name][1] for name in one.scores if name in profile.scores]
     times += [profile.segments[name][0] or None for name in one.members if name in profile.segments]
     return max((at for at in times if at is not None), default=None)
+
+
+def _merged_by(one: Compiled, profile: Profile, clock: int, plan: Plan) -> str | None:
+    """The length of the panes in which what the condition counts is merged by now; None where it is exact."""
+    if one.joins == "points":
+        return None
+    panes = [
+        slot.longest_pane
+        for key in one.slots
+        if isinstance(slot := plan.slots.get(key), Numbers)
+        and key in profile.slots
+        and slot.is_merged(profile.slots[key], clock)
+    ]
+    return format_duration(max(panes)) if panes else None
 
 
 def evidence(tree: Node) -> list[Node]:

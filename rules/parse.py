@@ -43,7 +43,8 @@ _NAME: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 class Rule:
     """One rule file, understood: the segment, its tests, and what may not have been meant.
 
-    `at` is where its name stands (line, column), `asked` where it asks for other segments.
+    `at` is where its name stands (line, column), `asked` where it asks for other segments, `leaves` where each condition stands that
+    looks at the customer.
     """
 
     segment: Segment
@@ -51,6 +52,7 @@ class Rule:
     warnings: tuple[RuleWarning, ...]
     at: tuple[int, int] = (1, 1)
     asked: tuple[tuple[str, tuple[int, int]], ...] = ()
+    leaves: tuple[tuple[Condition, tuple[int, int]], ...] = ()
 
 
 def parse_rule(text: str, file: str) -> Rule:
@@ -67,7 +69,8 @@ def parse_rule(text: str, file: str) -> Rule:
     if parser.errors:
         raise RuleErrors(parser.errors, parser.unlisted)
     asked = tuple((name, (node.line, node.column)) for name, node in parser.asked)
-    return Rule(segment, scenarios, tuple(sorted(parser.warnings)), parser.at, asked)
+    leaves = tuple((condition, (node.line, node.column)) for condition, node in parser.leaves)
+    return Rule(segment, scenarios, tuple(sorted(parser.warnings)), parser.at, asked, leaves)
 
 
 def digest(segment: Segment) -> str:

@@ -27,6 +27,12 @@ LONGEST_DURATION: Final = 3650 * 86_400_000
 LARGEST_COUNT: Final = 1000
 """The newest so many event times are kept for a count, so a bound above cannot be decided."""
 
+MORE_THAN_COUNTED: Final = (
+    "what is counted is kept one by one; for more events write "
+    "`aggregate: {fn: rate, event: ..., within: 30d, per: 30d, gte: 5000}`, which merges them beyond 228"
+)
+"""How to ask for more than `LARGEST_COUNT`, with a bounded state."""
+
 LARGEST_NUMBER: Final = 9_000_000_000_000
 """Numbers are compared and summed in millionths within 64 bits."""
 
@@ -108,12 +114,13 @@ class Reader:
             return node.value
         return ""
 
-    def integer(self, node: Node, what: str, low: int, high: int) -> int:
-        """A whole number within bounds; `low` where it is wrong."""
+    def integer(self, node: Node, what: str, low: int, high: int, beyond: str = "") -> int:
+        """A whole number within bounds; `low` where it is wrong. `beyond` is a hint for what is above them."""
         if not isinstance(node, Scalar) or type(node.value) is not int:
             self.wrong(node, f"{what} must be a whole number, not {_shown(node)}")
         elif not low <= node.value <= high:
-            self.wrong(node, f"{what} must be between {low:,} and {high:,}, not {node.text}")
+            hint = beyond if node.value > high else ""
+            self.wrong(node, f"{what} must be between {low:,} and {high:,}, not {node.text}", hint)
         else:
             return node.value
         return low
@@ -332,7 +339,7 @@ class Reader:
 
         def read(one: Node, name: str) -> int | float:
             if kind == "count":
-                return self.integer(one, name, 0, LARGEST_COUNT)
+                return self.integer(one, name, 0, LARGEST_COUNT, MORE_THAN_COUNTED)
             if kind == "duration":
                 return self.duration(one, name)
             if not isinstance(one, Scalar) or type(one.value) not in (int, float):

@@ -156,6 +156,15 @@ class Numbers(Slot):
         for column, values in zip(state, merged, strict=True):
             column[:single] = values
 
+    @property
+    def longest_pane(self) -> int:
+        """The length of a pane in milliseconds: by less than that, what is merged leaves the window late."""
+        return self.pane
+
+    def is_merged(self, state: list[list[int]], clock: int) -> bool:
+        """Whether what lies in the window at this clock is not kept one by one any more."""
+        return any(count > 1 for count in state[2][bisect_right(state[0], clock - self.retention) :])
+
     def newest(self, state: list[list[int]]) -> int | None:
         return state[0][-1] if state[0] else None
 

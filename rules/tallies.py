@@ -63,5 +63,9 @@ class Tally(Numbers):
         self.trim(self.insert(slots, time, number), clock)
         return True
 
+    @property
+    def longest_pane(self) -> int:
+        return max(self.pane, self.coarse)
+
     def pane_of(self, time: int, clock: int) -> Any:
         return (True, time // self.coarse) if time <= clock - self.inner else (False, time // self.pane)

@@ -16,10 +16,12 @@ from typing import Any, Final
 import msgspec
 from hypothesis import strategies as st
 
-from profiles import Event, encode_profile
+from profiles import NEVER, Event, encode_profile
 from rules.compiled import Compiled
+from rules.cost import bound
 from rules.definition import Condition, EventRef, Happened, Hysteresis, Member, Segment
 from rules.order import leaves
+from rules.waits import waits
 from tests.oracle import Oracle, holds
 from tests.properties import strategies as some
 from tests.properties.delivery import Customer, rules
@@ -136,11 +138,18 @@ def evidence_goes_with_what_is_said(look: Look) -> None:
             assert found[0]["holds"] is look.says(clock)[0]
 
 
+def nothing_wakes_it_but_what_is_said(look: Look) -> None:
+    """A condition that is said to wait for nothing names no moment at which it may turn."""
+    if not waits(Segment("under", look.definition)):
+        assert look.says(look.oracle.clock)[1] == NEVER
+
+
 CHECKS: Final[tuple[Callable[[Look], None], ...]] = (
     incremental_equals_recomputed,
     flips_are_never_late,
     stored_and_read_back_it_is_the_same,
     evidence_goes_with_what_is_said,
+    nothing_wakes_it_but_what_is_said,
 )
 """What must hold after every arrival."""
 
@@ -161,8 +170,9 @@ def check_order_makes_no_difference(condition: Condition, events: Sequence[Event
 
 
 def check_state_is_bounded(condition: Condition, seed: int) -> None:
-    """After some hundreds of events that have nothing in common, as many again take no more room."""
+    """After some hundreds of events that have nothing in common, as many again take no more room; and none ever more than was claimed."""
     look, dice, sizes = Look(condition), random.Random(seed), []
+    claimed = {key: bound(slot) for key, slot in look.customer.rules.plan.slots.items()}
     at = some.START
     for number in range(1000):
         at += 500 if number % 100 == 0 else number % 3 == 0
@@ -172,6 +182,8 @@ def check_state_is_bounded(condition: Condition, seed: int) -> None:
         made = some.event(dice.choice("ABC"), at, number, properties=fields, context=context)
         look.customer.apply(made, 0, {"churn": dice.random(), "persona": str(dice.random())})
         assert look.customer.profile is not None
+        for key, state in look.customer.profile.slots.items():
+            assert len(msgspec.msgpack.encode({key: state})) <= claimed[key]
         if number % 7 == 0:
             sizes.append(len(encode_profile(look.customer.profile)))
     assert max(sizes[len(sizes) // 2 :]) <= 1.25 * max(sizes[: len(sizes) // 2])

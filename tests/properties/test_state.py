@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from functools import singledispatch
 from pathlib import Path
 
 import msgspec
@@ -12,121 +11,36 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from profiles import NEVER, Event, encode_profile
-from rules.decay import SPANS, Decay
+from rules.cost import Costs, costs, membership
 from rules.definition import Aggregate, EventRef, Operator, Segment, Test
-from rules.journeys import EVENTS, VALUES, Trail
-from rules.kinds.sessions import SESSIONS, Sessions
-from rules.newest import LONGEST_KEPT, Newest
-from rules.plan import Plan
 from rules.rule_set import load_directory
-from rules.slots import (
-    ANCHORS,
-    CONTRIBUTIONS,
-    PANES,
-    SPARE_RETURNS,
-    Anchors,
-    Contributions,
-    Keyed,
-    Returns,
-    Slot,
-    Times,
-)
+from rules.slots import PANES
 from rules.step import Timer
-from rules.tallies import Tally
 from tests.properties import strategies as some
 from tests.properties.delivery import Customer, rules
 from tests.properties.strategies_govern import governed_lists, model_outputs
 
-NUMBER = 9
-"""A number takes at most so many bytes, the length of a list or map at most five."""
-LIST = 5
 MODELS, SHORT = 3, 20
 """So many models are heard here, their names and what they say being so short."""
-TEXT = 5 + 4 * 110
-"""A property value by which events are counted: a hundred characters and a checksum."""
 
 
-@singledispatch
-def most(slot: Slot) -> int:
-    """The most bytes that one slot takes, beside its key."""
-    return LIST + 2 * NUMBER
-
-
-@most.register
-def _(slot: Times) -> int:
-    return LIST + slot.keep * NUMBER
-
-
-@most.register
-def _(slot: Keyed) -> int:
-    return LIST + slot.keys * (TEXT + LIST + slot.keep * NUMBER)
-
-
-@most.register
-def _(slot: Returns) -> int:
-    return LIST + (2 + 2 * (slot.keep + SPARE_RETURNS)) * NUMBER
-
-
-@most.register
-def _(slot: Anchors) -> int:
-    return LIST + (ANCHORS + 2) * NUMBER
-
-
-@most.register
-def _(slot: Contributions) -> int:
-    # Windows below a hundred milliseconds times two have panes of one millisecond, and so up to twice as many.
-    return 4 * LIST + 3 * NUMBER * (CONTRIBUTIONS + 2 * PANES)
-
-
-@most.register
-def _(slot: Trail) -> int:
-    values = VALUES * (TEXT + NUMBER) if slot.bound else 0
-    return 5 * LIST + 2 * NUMBER + EVENTS * (2 * NUMBER + LIST) + values + EVENTS * NUMBER
-
-
-@most.register
-def _(slot: Newest) -> int:
-    return LIST + NUMBER + LIST + 4 * LONGEST_KEPT
-
-
-@most.register
-def _(slot: Sessions) -> int:
-    return LIST + SESSIONS * (LIST + 3 * NUMBER)
-
-
-@most.register
-def _(slot: Tally) -> int:
-    # The part of a window before its newest one has panes of its own.
-    return 4 * LIST + 3 * NUMBER * (CONTRIBUTIONS + 4 * PANES)
-
-
-@most.register
-def _(slot: Decay) -> int:
-    return 3 * LIST + 2 * SPANS * NUMBER
-
-
-def bound(plan: Plan) -> int:
-    """The most bytes that a profile takes under these rules."""
-    limits = plan.limits
-    traits = limits.traits + len(plan.by_trait)
-    return (
-        100
-        + limits.remembered_messages * 8
-        + traits * 2 * (LIST + 4 * limits.trait_length)
-        + sum(NUMBER + most(slot) for slot in plan.slots.values())
-        + sum(LIST + len(one.name.encode()) + LIST + 7 * NUMBER for one in plan.segments)
-        + MODELS * (LIST + LIST + 2 * SHORT + NUMBER)
-    )
+def bound(costs: Costs) -> int:
+    """The most bytes that a profile takes: what the rules are said to take, what is said to come on top, and what models say."""
+    return costs.bytes + costs.besides + MODELS * (2 * SHORT + 20)
 
 
 def flood(dice: random.Random, number: int, name: str, at: int) -> Event:
     """An event that has as much in it that is new as an event can have."""
     lines = [
-        {"product": f"{dice.random()}-{'é' * dice.randrange(200)}", "price": round(dice.uniform(-1e12, 8e12), 2)}
+        {
+            "product": f"{dice.random()}-{chr(0x1F600) * dice.randrange(200)}",
+            "price": round(dice.uniform(-1e12, 8e12), 2),
+        }
         for _ in range(dice.randrange(20))
     ]
     fields = {"product": str(dice.random()), "price": round(dice.uniform(-1e12, 8e12), 2), "lines": lines, "flag": True}
-    traits = {f"{dice.randrange(10**6)}": "x" * dice.randrange(500) for _ in range(dice.randrange(3))}
+    emoji = chr(0x1F600)
+    traits = {f"{dice.randrange(10**6)}": emoji * dice.randrange(500) for _ in range(dice.randrange(3))}
     return some.event(name, at, number, properties=fields, traits=traits, context={"device": {"type": "mobile"}})
 
 
@@ -141,7 +55,8 @@ def test_state_is_bounded_whatever_the_rules_and_however_long_the_history(
 ) -> None:
     dice = random.Random(seed)
     customer = Customer(rules(segments))
-    most_bytes = bound(customer.rules.plan)
+    claimed = costs(customer.rules.plan, segments)
+    most_bytes = bound(claimed)
     at = some.START
     for number in range(400):
         at += dice.choice((0, 0, 0, 0, 1, some.STEP))
@@ -150,7 +65,10 @@ def test_state_is_bounded_whatever_the_rules_and_however_long_the_history(
         assert customer.profile is not None
         assert len(encode_profile(customer.profile)) <= most_bytes
         for key, state in customer.profile.slots.items():
-            assert len(msgspec.msgpack.encode(state)) <= most(customer.rules.plan.slots[key])
+            assert len(msgspec.msgpack.encode({key: state})) <= claimed.slots[key].bytes
+        for name, entry in customer.profile.segments.items():
+            of = next(one for one in customer.rules.plan.segments if one.name == name)
+            assert len(msgspec.msgpack.encode({name: entry})) - 1 <= membership(of)
     customer.apply(Timer(NEVER - 1), NEVER - 1)
     assert customer.profile is None
 

@@ -30,7 +30,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_check_of_good_rules(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["rules", "check", str(folder)]) == 0
+    assert main(["rules", "check", "--no-cost", str(folder)]) == 0
     assert capsys.readouterr().out == "1 segment checked, 0 warnings\n"
 
 
@@ -65,7 +65,7 @@ def test_warnings_do_not_fail(folder: Path, capsys: pytest.CaptureFixture[str]) 
     (folder / "ever.yaml").write_text("segment: ever\nwhen: {event: A}\n")
     assert main(["rules", "check", str(folder)]) == 0
     out = capsys.readouterr().out
-    assert out.startswith("rules/ever.yaml:2:1: warning: nobody ever leaves")
+    assert "\nrules/ever.yaml:2:1: warning: nobody ever leaves" in out
     assert out.endswith("2 segments checked, 1 warning\n")
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from cli.explain_view import render
 from profiles import Event
 from rules.compiled import moment
 from rules.definition import (
     Absent,
+    Aggregate,
     All,
     AnyOf,
     AtLeast,
@@ -73,6 +77,7 @@ def test_a_leaf_says_what_it_found_and_when_it_may_change() -> None:
         "threshold": {"gte": 2},
         "last": moment(T + DAY),
         "stays_until": moment(T + 10 * DAY),
+        "merged_by": None,
         "least": None,
         "points": None,
         "parts": [],
@@ -97,6 +102,27 @@ def test_the_tree_is_that_of_the_rule() -> None:
     )
     assert tree["parts"][1]["least"] == 1
     assert tree["parts"][1]["parts"][1]["last"] == moment(T)
+
+
+def test_a_leaf_says_when_its_numbers_are_merged_and_for_as_long_as_they_are() -> None:
+    spent = Aggregate("sum", "properties.n", ORDER, (Test("", Operator.GTE, 5),), 100 * MINUTE)
+    one = Customer(rules([Segment("s", AnyOf((spent, often(1))))]))
+    for number in range(229):
+        assert merged(one, T) == [None, None], number
+        one.apply(Event(f"e{number}", "Order", T, "c", {"n": 1}, received_at=T), 0)
+    # The 229th makes the oldest be merged, all of one pane; the newest 64 stay one by one.
+    assert merged(one, T) == ["1m", None]
+    assert merged(one, T + 100 * MINUTE - 1) == ["1m", None]
+    assert merged(one, T + 100 * MINUTE) == [None, None]
+    view = Console(file=io.StringIO(), width=200)
+    view.print(render(explain(one.profile, one.rules, T, "c")))
+    assert view.file.getvalue().count("merged in panes of 1m") == 1  # type: ignore[attr-defined]
+
+
+def merged(one: Customer, clock: int) -> list[Any]:
+    (told,) = explain(one.profile, one.rules, clock, "c")["segments"]
+    assert told["condition"]["merged_by"] is None, "only what counts can be merged"
+    return [part["merged_by"] for part in told["condition"]["parts"]]
 
 
 def test_points_say_what_each_part_is_worth() -> None:
