@@ -17,6 +17,7 @@ from online_models.definition import (
     Feature,
     Learning,
     Model,
+    PersonaRule,
     Promotion,
     Scoring,
     Step,
@@ -91,7 +92,9 @@ def parse_models(texts: Mapping[str, str]) -> tuple[Model, ...]:
             unlisted += wrong.unlisted
             continue
         if model.name in found:
-            errors.append(RuleError(file, 1, 1, f"model {model.name!r} is declared in {found[model.name].file} as well"))
+            errors.append(
+                RuleError(file, 1, 1, f"model {model.name!r} is declared in {found[model.name].file} as well")
+            )
         found[model.name] = model
     if len(found) > MOST_MODELS:
         errors.append(RuleError(min(texts), 1, 1, f"{len(found)} models, more than {MOST_MODELS}"))
@@ -156,7 +159,7 @@ class _ModelReader(ConditionReader):
             self.learning(root["learn"]) if "learn" in root else Learning(_DAY),
             promotion,
             fairness,
-            self.personas(root["personas"]) if task == "clustering" and "personas" in root else None,
+            self.personas(root["personas"]) if task == "clustering" and "personas" in root else PersonaRule(),
             texts["name"] or name,
             texts["owner"],
             texts["description"],
@@ -171,7 +174,9 @@ class _ModelReader(ConditionReader):
         node = root.get("model")
         if node is None:
             near = suggestion("model", [key for key in root if key not in KEYS])
-            self.wrong(root, "'model' is missing here", near if near.startswith("did") else "begin with `model: <name>`")
+            self.wrong(
+                root, "'model' is missing here", near if near.startswith("did") else "begin with `model: <name>`"
+            )
             return ""
         name = self.text(node, "`model`", LONGEST_MODEL_NAME)
         if not name:
@@ -251,7 +256,9 @@ class _ModelReader(ConditionReader):
             if feature is None:
                 continue
             if feature.name in found:
-                self.wrong(node, f"there is a feature {feature.name!r} already", "give one of them a name: `as: <name>`")
+                self.wrong(
+                    node, f"there is a feature {feature.name!r} already", "give one of them a name: `as: <name>`"
+                )
             found[feature.name] = feature
         return tuple(found.values())
 
@@ -274,7 +281,9 @@ class _ModelReader(ConditionReader):
                 self.wrong(node["name"], "the name of a candidate is small letters and digits, words joined by dashes")
             if any(one.name == name for one in found):
                 self.wrong(node["name"], f"there is a candidate {name!r} already")
-            steps = self.entries(node["pipeline"], "`pipeline`", MOST_STEPS, "write `[StandardScaler, LogisticRegression]`")
+            steps = self.entries(
+                node["pipeline"], "`pipeline`", MOST_STEPS, "write `[StandardScaler, LogisticRegression]`"
+            )
             calibrate = "none"
             if "calibrate" in node:
                 calibrate = self.one_of(node["calibrate"], "`calibrate`", ("none", "platt", "isotonic"))
@@ -309,14 +318,33 @@ class _ModelReader(ConditionReader):
             for problem in check_candidate(model, candidate, columns):
                 self.errors.append(RuleError(root.file, problem.line, problem.column, problem.message, problem.hint))
 
-    def personas(self, node: Node) -> tuple[int, int]:
-        found = self.entries(node, "`personas`", 2, "write `personas: [3, 8]`: the fewest and the most", 2)
-        if len(found) != 2:
-            return 2, 8
-        low, high = (self.integer(one, "a number of personas", 2, 50) for one in found)
-        if low > high:
+    def personas(self, outer: Node) -> PersonaRule:
+        example = "write `personas: {fewest: 3, most: 8, names: {bargain-hunters: {promo_clicks: high, spend: low}}}`"
+        default = PersonaRule()
+        node = self.mapping(outer, "`personas`", example)
+        if node is None:
+            return default
+        self.only(node, ("fewest", "most", "names"))
+        fewest = self.integer(node["fewest"], "`fewest`", 2, 50) if "fewest" in node else default.fewest
+        most = self.integer(node["most"], "`most`", 2, 50) if "most" in node else max(default.most, fewest)
+        if fewest > most:
             self.wrong(node, "the fewest personas are more than the most")
-        return low, high
+        names = []
+        outer_names = self.mapping(node["names"], "`names`", example) if "names" in node else None
+        for name, inner in outer_names.items() if outer_names is not None else ():
+            if not _NAME.fullmatch(name) or len(name) > LONGEST_MODEL_NAME:
+                self.wrong(inner, "the name of a persona is small letters and digits, words joined by dashes")
+            told = self.mapping(inner, "what tells a persona", example)
+            sides = told.items() if told is not None else ()
+            names.append(
+                (
+                    name,
+                    tuple(
+                        (at, 1 if self.one_of(side, "a side", ("high", "low")) == "high" else -1) for at, side in sides
+                    ),
+                )
+            )
+        return PersonaRule(fewest, most, tuple(names))
 
     # --- when -------------------------------------------------------------------------------------------------------
 
@@ -381,7 +409,9 @@ class _ModelReader(ConditionReader):
         for feature in features:
             if _looks_at_trait(feature.parameters, trait):
                 hint = "leave the feature out: what a model must not decide by, it must not see"
-                self.wrong(node["trait"], f"trait {trait!r} is protected, and feature {feature.name!r} is made of it", hint)
+                self.wrong(
+                    node["trait"], f"trait {trait!r} is protected, and feature {feature.name!r} is made of it", hint
+                )
         return Fairness(
             trait,
             self.between_0_and_1(node["threshold"], "`threshold`", 0.0, 1.0),
