@@ -112,10 +112,22 @@ class Fairness:
 
 
 @dataclass(frozen=True)
+class PersonaRule:
+    """How many clusters there may be, and names for those that look so.
+
+    `names`: each with the features that tell it, and whether they are high (1) or low (-1) against all customers.
+    """
+
+    fewest: int = 2
+    most: int = 8
+    names: tuple[tuple[str, tuple[tuple[str, int], ...]], ...] = ()
+
+
+@dataclass(frozen=True)
 class Model:
     """One model. The first of `candidates` is champion until another has shown that it is better.
 
-    `personas` are the bounds of the number of clusters; `digest` identifies the meaning: two files with the same decide alike.
+    `digest` identifies the meaning: two files with the same decide alike.
     """
 
     name: str
@@ -127,7 +139,7 @@ class Model:
     learning: Learning = Learning(86_400_000)
     promotion: Promotion = Promotion()
     fairness: Fairness | None = None
-    personas: tuple[int, int] | None = None
+    personas: PersonaRule = PersonaRule()
     title: str = ""
     owner: str = ""
     description: str = ""

@@ -70,6 +70,21 @@ def stretches(zone: tzinfo, day: int) -> tuple[tuple[int, int], ...]:
     return tuple(found)
 
 
+def local_time(zone: tzinfo, time: int) -> int | None:
+    """What the clock of this zone shows at a moment, in milliseconds from its own 1970; None where calendars do not go.
+
+    >>> local_time(UTC, 5), local_time(UTC, -1)
+    (5, None)
+    """
+    if not 0 <= time < _LAST:
+        return None
+    found = stretches(zone, time // DAY)
+    at = len(found) - 1
+    while found[at][0] > time:
+        at -= 1
+    return time + found[at][1]
+
+
 class Calendar:
     """The moments that a `During` means, in any zone. Times are epoch milliseconds."""
 

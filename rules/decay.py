@@ -109,7 +109,9 @@ def left(state: list[list[int]] | None, clock: int, half_life: int) -> int:
         return 0
     spans, sums = state
     newest = spans[-1]
-    total = sum(one << (SPANS - 1 - (newest - span)) for span, one in zip(spans, sums, strict=True))
+    total, oldest = 0, newest - SPANS + 1
+    for counted, one in zip(spans, sums, strict=True):
+        total += one << counted - oldest
     span, passed = divmod(clock, half_life)
     if span - newest > _GONE:
         return 0

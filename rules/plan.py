@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import xxhash
 
@@ -393,6 +393,22 @@ class Compiler:
         slot.retention = max(slot.retention, window)
         return slot.key
 
+    def distinct(self, ref: EventRef, path: str, window: int, keys: int) -> int:
+        make = lambda key: slots.Keyed(key, window, path, 1, keys)  # noqa: E731
+        slot = cast(slots.Keyed, self.slot("distinct", ref, (path,), make))
+        slot.keys = max(slot.keys, keys)
+        slot.retention = max(slot.retention, window)
+        return slot.key
+
+    def numbers(self, fn: Literal["sum", "mean", "min", "max"], ref: EventRef, path: str, window: int) -> int:
+        """Numbers at a path: one by one in a window, a single one with their count without."""
+        kind = "sum" if fn == "mean" else fn
+        merge = _MERGE.get(kind, _add)
+        if window == NEVER:
+            return self.slot(f"total {kind}", ref, (path,), lambda key: slots.Total(key, path, merge)).key
+        make = lambda key: slots.Contributions(key, window, path, merge)  # noqa: E731
+        return self.slot(f"numbers {kind}", ref, (path, window), make).key
+
     def condition(self, one: Condition) -> Compiled:
         match one:
             case Happened():
@@ -464,19 +480,9 @@ class Compiler:
             text = f"{text} within {format_duration(window)}"
         if one.fn == "distinct":
             low, high = conditions.count_bounds(one.tests)
-            keys = max(low, 1, 0 if high is None else high + 1)
-            make = lambda key: slots.Keyed(key, window, one.of, 1, keys)  # noqa: E731
-            slot = cast(slots.Keyed, self.slot("distinct", one.ref, (one.of,), make))
-            slot.keys = max(slot.keys, keys)
-            slot.retention = max(slot.retention, window)
-            return conditions.distinct(text, slot.key, window, low, high, thresholds(one.tests))
-        kind = "sum" if one.fn == "mean" else one.fn
-        merge = _MERGE.get(kind, _add)
-        if window == NEVER:
-            key = self.slot(f"total {kind}", one.ref, (one.of,), lambda key: slots.Total(key, one.of, merge)).key
-        else:
-            make_window = lambda key: slots.Contributions(key, window, one.of, merge)  # noqa: E731
-            key = self.slot(f"numbers {kind}", one.ref, (one.of, window), make_window).key
+            key = self.distinct(one.ref, one.of, window, max(low, 1, 0 if high is None else high + 1))
+            return conditions.distinct(text, key, window, low, high, thresholds(one.tests))
+        key = self.numbers(one.fn, one.ref, one.of, window)
         return conditions.aggregated(text, one.fn, key, window, one.tests, thresholds(one.tests))
 
     def sequence(self, one: Sequence) -> int:

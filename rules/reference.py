@@ -338,5 +338,6 @@ SHAPES: Final[dict[Shape, str]] = {
     "values": "values or comparisons by name: `{country: NL}`",
     "weighted": "a list of `{when: <condition>, points: <number>}`",
     "where": "values or comparisons by path: `{properties.price: {gte: 10}}`",
+    "window": "a duration, or `ever`",
 }
 """What may stand under a key, in words."""

@@ -101,6 +101,8 @@ def _shape(shape: Shape) -> Schema:
             return {"type": "string", "pattern": f"^[-+]?{_DURATION}$", "minLength": 2}
         case "moment":
             return {"type": ["string", "number"]}
+        case "window":
+            return {"anyOf": [_ref("duration"), {"const": "ever"}]}
         case _:
             return _ref(shape)
 

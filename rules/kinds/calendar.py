@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any, Final
 
@@ -54,8 +55,12 @@ def event_during(during: During, name: str) -> Predicate:
     return happened
 
 
-def _compile(compiler: Compiler, one: During) -> Compiled:
-    calendar, fallback = Calendar(one), _fallback(compiler.zone(one.zone))
+def whereabouts(compiler: Compiler, own: str | None = None) -> tuple[int, Callable[[Profile], tzinfo]]:
+    """The slot that tells where a customer is, and a function from a profile to the time zone there.
+
+    The trait `ZONE_TRAIT` goes before what events say, that before `own`, the rule's and the project's zone.
+    """
+    fallback = _fallback(compiler.zone(own))
     key = compiler.slot(
         "zone", SAYS_ZONE, (), lambda key: Newest(key, NEVER, "context.timezone", _zone_name, every=False)
     ).key
@@ -66,6 +71,13 @@ def _compile(compiler: Compiler, one: During) -> Compiled:
             return lives
         state = profile.slots.get(key)
         return fallback if state is None else zone(state[1]) or fallback
+
+    return key, place
+
+
+def _compile(compiler: Compiler, one: During) -> Compiled:
+    calendar = Calendar(one)
+    key, place = whereabouts(compiler, one.zone)
 
     def measure(profile: Profile, clock: int) -> str:
         where = place(profile)

@@ -64,11 +64,7 @@ def _said(compiler: Compiler, test: Test, within: int | None) -> Compiled:
     window = NEVER if within is None else within
     # An event that says the same again matters where its time does.
     every = within is not None or test.operator is Operator.WITHIN
-    make = lambda key: Newest(key, window, test.path, every=every)  # noqa: E731
-    slot = cast(Newest, compiler.slot("newest", says(test.path), (), make))
-    slot.retention = max(slot.retention, window)
-    slot.every = slot.every or every
-    key, holds = slot.key, _holds(test)
+    key, holds = newest_at(compiler, test.path, window, every), _holds(test)
     missing = YES if test.operator is Operator.EXISTS and test.operand is False else NO
 
     def evaluate(profile: Profile, clock: int) -> tuple[bool, int]:
@@ -84,6 +80,15 @@ def _said(compiler: Compiler, test: Test, within: int | None) -> Compiled:
 
     text = f"newest {test.path}" + (f" within {format_duration(window)}" if within is not None else "")
     return Compiled(text, evaluate, slots=frozenset((key,)), measure=measure, threshold=thresholds((test,)))
+
+
+def newest_at(compiler: Compiler, path: str, window: int, every: bool) -> int:
+    """The slot of what the newest event says at a path; shared by all that ask for the same path. `every`: see `Newest`."""
+    make = lambda key: Newest(key, window, path, every=every)  # noqa: E731
+    slot = cast(Newest, compiler.slot("newest", says(path), (), make))
+    slot.retention = max(slot.retention, window)
+    slot.every = slot.every or every
+    return slot.key
 
 
 def _holds(test: Test) -> Callable[[Any, int], bool]:

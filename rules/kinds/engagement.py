@@ -38,12 +38,12 @@ def _read(reader: ConditionReader, outer: Mapping) -> Condition:
             reader.wrong(node, f"{key!r} is missing here", hint)
     if len(reader.errors) > before:
         return Trait(())
-    points = _points(reader, node["points"])
+    points = read_points(reader, node["points"])
     tests = reader.numbers(node, _OPERATORS, "`engagement`", "number")
     return reader.with_exit(node, Engagement(points, reader.duration(node["half_life"], "`half_life`"), tests))
 
 
-def _points(reader: ConditionReader, node: Node) -> tuple[tuple[EventRef, float], ...]:
+def read_points(reader: ConditionReader, node: Node) -> tuple[tuple[EventRef, float], ...]:
     """What which events bring: by name, or a list of events with `where`."""
     found: list[tuple[EventRef, float]] = []
     if isinstance(node, Sequence):
@@ -88,12 +88,18 @@ def _worth(reader: ConditionReader, node: Node) -> float:
     return 1.0
 
 
+def fading_points(compiler: Compiler, points: tuple[tuple[EventRef, float], ...], half_life: int) -> int:
+    """The slot of the points that these events bring, halved with every half-life."""
+    told = sorted(repr((ref.event, compiler.tests_of(ref), worth)) for ref, worth in points)
+    key = compiler.share(("engagement", half_life, tuple(told)), lambda key: Decay(key, half_life, 0)).key
+    for ref, worth in points:
+        compiler.count(ref, Decay(key, half_life, worth))
+    return key
+
+
 def _compile(compiler: Compiler, engagement: Engagement) -> Compiled:
     half_life = engagement.half_life
-    told = sorted(repr((ref.event, compiler.tests_of(ref), points)) for ref, points in engagement.points)
-    key = compiler.share(("engagement", half_life, tuple(told)), lambda key: Decay(key, half_life, 0)).key
-    for ref, points in engagement.points:
-        compiler.count(ref, Decay(key, half_life, points))
+    key = fading_points(compiler, engagement.points, half_life)
     compares = [compare_exactly(test) for test in engagement.tests]
     levels = sorted({level for test in engagement.tests for level in turns_at(test)})
 

@@ -45,6 +45,7 @@ Shape = Literal[
     "values",
     "weighted",
     "where",
+    "window",
 ]
 """What may stand under a key; `rules.reference` says it in words, `rules.schema` as JSON Schema."""
 

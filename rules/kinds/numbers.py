@@ -133,11 +133,16 @@ def _compile_rate(compiler: Compiler, rate: Rate) -> Compiled:
     )
 
 
+def now_and_before(compiler: Compiler, ref: EventRef, of: str | None, window: int, against: int) -> int:
+    """The slot of the events of a window and of the time `against` it before, each with its number at `of`."""
+    number = _number(of)
+    make = lambda key: Tally(key, window + against, number, window)  # noqa: E731
+    return compiler.slot("trend", ref, ("tally", of, window, against), make).key
+
+
 def _compile_trend(compiler: Compiler, trend: Trend) -> Compiled:
-    number = _number(trend.of)
     window, against = trend.within, trend.against
-    what = ("tally", trend.of, window, against)
-    key = compiler.slot("trend", trend.ref, what, lambda key: Tally(key, window + against, number, window)).key
+    key = now_and_before(compiler, trend.ref, trend.of, window, against)
     compares = [compare_exactly(test) for test in trend.tests]
 
     def both(profile: Profile, clock: int) -> tuple[int, int, int]:
@@ -197,9 +202,9 @@ def _read_affinity(reader: ConditionReader, outer: Mapping) -> Condition:
             reader.wrong(node, f"{key!r} is missing here", hint)
     if len(reader.errors) > before:
         return Trait(())
-    to = _references(reader, node["to"], "`to`")
+    to = read_references(reader, node["to"], "`to`")
     if "among" in node:
-        among = _references(reader, node["among"], "`among`")
+        among = read_references(reader, node["among"], "`among`")
         names = {ref.event for ref in among}
         for ref in to:
             if ANY_EVENT not in names and ref.event not in names:
@@ -216,7 +221,8 @@ def _read_affinity(reader: ConditionReader, outer: Mapping) -> Condition:
     return reader.with_exit(node, Affinity(to, among, within, tests, least))
 
 
-def _references(reader: ConditionReader, node: Node, what: str) -> tuple[EventRef, ...]:
+def read_references(reader: ConditionReader, node: Node, what: str) -> tuple[EventRef, ...]:
+    """One reference or a list of them, not too long."""
     found = reader.references(node, what)
     if isinstance(node, Sequence) and len(node) > _MOST_REFERENCES:
         reader.wrong(node, f"{what} has {len(node)} entries, more than {_MOST_REFERENCES}")
@@ -227,12 +233,11 @@ def _bounds(test: Test) -> tuple[Any, ...]:
     return test.operand if isinstance(test.operand, tuple) else (test.operand,)
 
 
-def _compile_affinity(compiler: Compiler, affinity: Affinity) -> Compiled:
-    means = any_of_these(compiler, affinity.to)
-    among = affinity.among
-    meaning = ("affinity", _told(compiler, affinity.to), _told(compiler, among), affinity.within)
-    slot = compiler.share(meaning, lambda key: Tally(key, affinity.within, lambda event: int(means(event))))
-    key = slot.key
+def meant_among(compiler: Compiler, to: tuple[EventRef, ...], among: tuple[EventRef, ...], within: int) -> int:
+    """The slot of the events `among`, each with 1 if it is also meant by `to`, else 0."""
+    means = any_of_these(compiler, to)
+    meaning = ("affinity", _told(compiler, to), _told(compiler, among), within)
+    slot = compiler.share(meaning, lambda key: Tally(key, within, lambda event: int(means(event))))
     # One role for each name, whatever the number of references that have it: an event is counted once.
     if any(ref.event == ANY_EVENT for ref in among):
         compiler.count(EventRef(ANY_EVENT), slot, any_of_these(compiler, among))
@@ -240,6 +245,11 @@ def _compile_affinity(compiler: Compiler, affinity: Affinity) -> Compiled:
         whole = {ref.event for ref in among if not ref.where and ref.during is None}
         for name in dict.fromkeys(ref.event for ref in among):
             compiler.count(EventRef(name), slot, None if name in whole else any_of_these(compiler, among))
+    return slot.key
+
+
+def _compile_affinity(compiler: Compiler, affinity: Affinity) -> Compiled:
+    key = meant_among(compiler, affinity.to, affinity.among, affinity.within)
     compares = [compare_exactly(test) for test in affinity.tests]
     window, least = affinity.within, affinity.least
 

@@ -23,7 +23,7 @@ SESSIONS: Final = 8
 """Sessions that are kept: events that come late may join the newest of them to the ones before."""
 
 _EXAMPLE: Final = "write `session: {gap: 30m, depth: {gte: 5}}`"
-_DEFAULT_GAP: Final = 1_800_000
+DEFAULT_GAP: Final = 1_800_000
 
 
 class Sessions(Slot):
@@ -72,9 +72,9 @@ def _read(reader: ConditionReader, outer: Mapping) -> Condition:
     node = reader.mapping(outer["session"], "`session`", _EXAMPLE)
     nothing = EventRef(ANY_EVENT)
     if node is None:
-        return Session(nothing, _DEFAULT_GAP)
+        return Session(nothing, DEFAULT_GAP)
     reader.known_keys(node, SESSION)
-    gap = _DEFAULT_GAP
+    gap = DEFAULT_GAP
     if "gap" in node:
         gap = reader.duration(node["gap"], "`gap`")
     else:
@@ -110,9 +110,14 @@ def _last(reader: ConditionReader, node: Mapping) -> bool:
     return False
 
 
+def sessions_of(compiler: Compiler, ref: EventRef, gap: int) -> int:
+    """The slot of the sessions that these events make."""
+    return compiler.slot("sessions", ref, (gap,), lambda key: Sessions(key, gap)).key
+
+
 def _compile(compiler: Compiler, one: Session) -> Compiled:
     gap = one.gap
-    key = compiler.slot("sessions", one.ref, (gap,), lambda key: Sessions(key, gap)).key
+    key = sessions_of(compiler, one.ref, gap)
     depth = [compare(test.operator, test.operand) for test in one.depth]
     length = [compare(test.operator, test.operand) for test in one.length]
 

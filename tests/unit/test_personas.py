@@ -1,0 +1,196 @@
+"""Personas: clusters whose identities stay as they move, that split, are born and die, and that customers do not flap between."""
+
+import random
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import davies_bouldin_score, silhouette_score
+
+from online_models.definition import PersonaRule
+from online_models.personas.components import Components
+from online_models.personas.identities import matched
+from online_models.personas.living import Personas
+from online_models.personas.mixture import Mixture
+from online_models.personas.naming import name_of
+from online_models.personas.separation import davies_bouldin, silhouette
+
+BARGAINS = ("bargain-hunters", (("promo", 1), ("spend", -1)))
+RULE = PersonaRule(2, 5, (BARGAINS,))
+
+Customers = Callable[[random.Random], dict[str, float]]
+
+
+def groups(*centres: tuple[float, float]) -> Customers:
+    """Customers around these centres, each as likely: how much they react to promotions, and what they spend."""
+
+    def one(dice: random.Random) -> dict[str, float]:
+        promo, spend = dice.choice(centres)
+        return {"promo": dice.gauss(promo, 0.3), "spend": dice.gauss(spend, 3.0)}
+
+    return one
+
+
+THREE = groups((0.0, 20.0), (5.0, 20.0), (0.0, 90.0))
+
+
+def learnt(personas: Personas, customers: Customers, count: int, seed: int = 1) -> list[dict[str, object]]:
+    dice = random.Random(seed)
+    return [event for _ in range(count) for event in personas.learn_one(customers(dice))]
+
+
+@pytest.mark.parametrize("kind", ["KMeans", "Mixture"])
+def test_it_finds_how_many_groups_there_are_and_puts_customers_into_them(kind: str) -> None:
+    personas = Personas(kind, RULE)  # type: ignore[arg-type]
+    events = learnt(personas, THREE, 700)
+    assert personas.report()["clusters"] == 3
+    assert [event["kind"] for event in events] == ["persona birth"] * 3
+    middle = [
+        personas.predict_one({"promo": promo, "spend": spend})
+        for promo, spend in ((0.0, 20.0), (5.0, 20.0), (0.0, 90.0))
+    ]
+    assert len(set(middle)) == 3
+    assert middle[1] == "bargain-hunters", "they react to promotions, and spend little"
+    assert personas.report()["silhouette"] > 0.6
+
+
+def test_dbstream_finds_the_groups_by_their_density() -> None:
+    parameters = {
+        "clustering_threshold": 0.6,
+        "fading_factor": 0.001,
+        "cleanup_interval": 50,
+        "intersection_factor": 0.3,
+    }
+    personas = Personas("DBSTREAM", RULE, parameters)
+    learnt(personas, THREE, 700)
+    assert personas.report()["clusters"] >= 3
+    assert personas.predict_one({"promo": 5.0, "spend": 20.0}) != personas.predict_one({"promo": 0.0, "spend": 90.0})
+
+
+def test_before_the_first_review_nobody_is_told_from_anybody() -> None:
+    personas = Personas("KMeans", RULE)
+    learnt(personas, THREE, 99)
+    assert personas.predict_one({"promo": 0.0, "spend": 20.0}) is None
+
+
+def test_a_cluster_that_moves_keeps_its_id_and_its_name() -> None:
+    personas = Personas("KMeans", PersonaRule(3, 3))
+    learnt(personas, THREE, 500)
+    before = {one.name: one.id for one in personas.published}
+    spenders = personas.predict_one({"promo": 0.0, "spend": 90.0})
+    for number in range(1, 11):
+        events = learnt(personas, groups((0.0, 20.0), (5.0, 20.0), (0.0, 90.0 + 4 * number)), 200, seed=number)
+        assert events == []
+    assert {one.name: one.id for one in personas.published} == before
+    assert personas.predict_one({"promo": 0.0, "spend": 130.0}) == spenders
+
+
+def test_a_group_that_appears_is_born_and_one_that_goes_dies() -> None:
+    personas = Personas("KMeans", RULE, every=100)
+    learnt(personas, groups((0.0, 20.0), (5.0, 20.0)), 500)
+    assert personas.report()["clusters"] == 2
+    kept = {one.id for one in personas.published}
+    born = learnt(personas, THREE, 900, seed=2)
+    assert "persona birth" in {event["kind"] for event in born} or "persona split" in {event["kind"] for event in born}
+    assert personas.report()["clusters"] == 3
+    assert kept < {one.id for one in personas.published}, "the two of before are still who they were"
+    died = learnt(personas, groups((0.0, 20.0), (5.0, 20.0)), 900, seed=3)
+    assert "persona death" in {event["kind"] for event in died}
+    assert {one.id for one in personas.published} == kept
+
+
+def test_who_stands_between_two_groups_stays_where_they_are() -> None:
+    personas = Personas("KMeans", PersonaRule(2, 2))
+    learnt(personas, groups((0.0, 20.0), (6.0, 20.0)), 500)
+    left, right = (
+        personas.predict_one({"promo": 0.0, "spend": 20.0}),
+        personas.predict_one({"promo": 6.0, "spend": 20.0}),
+    )
+    dice = random.Random(9)
+    nearly = [{"promo": 3.0 + dice.uniform(-0.15, 0.15), "spend": 20.0} for _ in range(50)]
+    alone = {personas.predict_one(one) for one in nearly}
+    assert alone == {left, right}, "without a memory they would flap"
+    for side in (left, right):
+        assert {personas.predict_one(one, side) for one in nearly} == {side}
+    assert personas.predict_one({"promo": 5.0, "spend": 20.0}, left) == right
+
+
+def test_the_same_examples_give_the_same_personas() -> None:
+    one, other = Personas("Mixture", RULE), Personas("Mixture", RULE)
+    assert learnt(one, THREE, 900) == learnt(other, THREE, 900)
+    assert one.published == other.published and one.report() == other.report()
+
+
+def test_reasons_name_the_feature_that_tells_them_from_the_next() -> None:
+    personas = Personas("KMeans", PersonaRule(2, 2))
+    learnt(personas, groups((0.0, 20.0), (6.0, 20.0)), 500)
+    reasons = personas.reasons({"promo": 6.0, "spend": 20.0})
+    assert reasons[0][0] == "promo" and reasons[0][1] > abs(reasons[1][1])
+
+
+def test_components_bring_many_features_that_say_one_thing_down_to_few() -> None:
+    dice = random.Random(4)
+    components = Components(2)
+    for _ in range(2000):
+        common, other = dice.gauss(0, 3), dice.gauss(0, 1)
+        components.learn_one({0: common + dice.gauss(0, 0.1), 1: common + dice.gauss(0, 0.1), 2: other})
+    first = components.directions[0]
+    length = sum(value**2 for value in first.values()) ** 0.5
+    assert abs(abs(first[0] / length) - 0.5**0.5) < 0.03 and abs(first[2] / length) < 0.05
+    assert set(components.transform_one({0: 1.0, 1: 1.0, 2: 0.0})) == {0, 1}
+
+
+def test_personas_can_be_told_in_components() -> None:
+    personas = Personas("KMeans", PersonaRule(3, 3), components=2)
+    learnt(personas, THREE, 700)
+    named = {
+        personas.predict_one({"promo": promo, "spend": spend})
+        for promo, spend in ((0.0, 20.0), (5.0, 20.0), (0.0, 90.0))
+    }
+    assert len(named) == 3
+
+
+def test_a_mixture_tells_a_wide_group_from_a_narrow_one_in_its_middle() -> None:
+    dice = random.Random(5)
+    mixture = Mixture(2)
+    mixture.centers = {0: {0: 0.5}, 1: {0: 3.0}}
+    for _ in range(4000):
+        mixture.learn_one({0: dice.gauss(0, 0.2) if dice.random() < 0.5 else dice.gauss(0, 4.0)})
+    narrow, wide = sorted(mixture.variances, key=lambda number: mixture.variances[number][0])
+    assert mixture.predict_one({0: 0.1}) == narrow and mixture.predict_one({0: 6.0}) == wide
+
+
+# --- identities, names and separation ------------------------------------------------------------------------------
+
+
+def test_merged_clusters_die_into_the_one_that_goes_on() -> None:
+    same, events = matched([1, 1, 1, 2, 2], [5, 5, 5, 5, 5])
+    assert same == {5: 1}
+    assert events == [{"kind": "death", "cluster": 2, "into": 1}]
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=40), st.permutations(range(5)))
+def test_clusters_that_are_only_numbered_otherwise_are_the_same(before: list[int], numbers: list[int]) -> None:
+    same, events = matched(before, [numbers[one] for one in before])
+    assert same == {numbers[one]: one for one in set(before)} and events == []
+
+
+def test_names_are_declared_ones_that_fit_else_what_sets_them_apart_and_never_twice() -> None:
+    looks = {"promo": 1.4, "spend": -0.6}
+    assert name_of(looks, RULE, set(), 1) == "bargain-hunters"
+    assert name_of(looks, RULE, {"bargain-hunters"}, 2) == "high-promo-low-spend"
+    assert name_of(looks, RULE, {"bargain-hunters", "high-promo-low-spend"}, 3) == "high-promo-low-spend-3"
+    assert name_of({"promo": 0.1, "spend": 0.2}, RULE, set(), 4) == "high-spend-high-promo"
+
+
+@given(st.integers(0, 1000), st.integers(2, 4))
+def test_silhouette_and_davies_bouldin_equal_those_of_scikit_learn(seed: int, clusters: int) -> None:
+    dice = np.random.default_rng(seed)
+    points = dice.normal(size=(40, 3))
+    labels = dice.integers(0, clusters, size=40)
+    if len(set(labels.tolist())) < 2:
+        return
+    assert silhouette(points, labels) == pytest.approx(silhouette_score(points, labels), abs=1e-6)
+    assert davies_bouldin(points, labels) == pytest.approx(davies_bouldin_score(points, labels), abs=1e-6)
