@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from online_models.definition import Feature
 from online_models.features import KINDS, FeatureSet
+from online_models.features.activity import Age
 from profiles import Event, encode_profile
 from rules.definition import Segment
 from rules.plan import compile_plan
@@ -23,7 +24,7 @@ from tests.properties.delivery import Customer, Rules
 from tests.properties.strategies_features import PARAMETERS, features
 from tests.properties.strategies_numbers import number_kinds
 
-AHEAD: Final = (0, 1, 9, 10, 11, 19, 20, 21, 29, 30, 31, 40, 50, 51, 60, 71, 90)
+AHEAD: Final = (0, 1, 9, 10, 11, 19, 20, 30, 31, 50, 60, 90)
 """So long after the newest event rows are read: windows are multiples of ten."""
 
 ZONE: Final = "Europe/Berlin"
@@ -39,6 +40,8 @@ class Look:
         self.customer = Customer(Rules(1, self.plan))
         self.history = History()
         self.clock = 0
+        # Since when somebody is known at all is no number that is counted.
+        self.counts_nothing = any(isinstance(one.parameters, Age) and one.parameters.ref is None for one in features)
 
     def take(self, event: Event) -> bool:
         """One more arrival; whether the features were told of a change."""
@@ -110,29 +113,17 @@ def test_every_kind_is_checked() -> None:
 def test_it_passes_every_check_after_every_arrival(kind: str, data: st.DataObject) -> None:
     look = Look(data.draw(features(kind)))
     for event in data.draw(some.histories(max_size=6, names=("A", "A", "A", "B"))):
-        look.take(event)
+        clock = max(look.clock, event.event_time)
+        before = look.customer.profile and look.row(clock)
+        told = look.take(event)
         if look.customer.profile is not None:
             for check in CHECKS:
                 check(look)
+            assert told or before in (None, look.row(clock)) or look.counts_nothing, "changed without a word"
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@given(st.data())
-def test_it_is_told_of_every_event_that_changes_its_row(kind: str, data: st.DataObject) -> None:
-    feature = data.draw(features(kind))
-    if feature == Feature("age", "age", feature.parameters) and feature.parameters.ref is None:
-        return  # that somebody is there at all is no number that is counted
-    look = Look(feature)
-    unknown: Row | None = None
-    for event in data.draw(some.histories(max_size=6, names=("A", "A", "B"))):
-        clock = max(look.clock, event.event_time)
-        before = unknown if look.customer.profile is None else look.row(clock)
-        told = look.take(event)
-        if look.customer.profile is not None and before is not None and look.clock == clock:
-            assert told or look.row(clock) == before
-
-
-@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=10)
 @given(st.data())
 def test_its_parameters_have_one_meaning_and_one_key(kind: str, data: st.DataObject) -> None:
     """What a model's digest is made of says all: the same parameters ask for the same slots, whatever else is in the plan."""

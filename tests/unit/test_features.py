@@ -336,6 +336,24 @@ def test_the_most_frequent_value_and_the_newest_of_several() -> None:
     assert shopper.row(MONDAY + 40) == ["c"]
 
 
+@pytest.mark.parametrize("order", ["ab", "ba"])
+def test_of_values_that_are_as_frequent_and_as_new_the_last_by_alphabet_whatever_the_order(order: str) -> None:
+    shopper = Shopper("top")
+    for category in order:
+        shopper.does("Product Viewed", MONDAY, category=category)
+    assert shopper.row(MONDAY) == ["b"]
+
+
+def test_the_newest_at_two_paths_of_the_same_events_are_told_apart() -> None:
+    """What must be there of an event is the same for both, in the other order."""
+    shopper = Shopper(
+        "{category: {event: A, path: properties.a, where: {properties.b: {exists: true}}}}",
+        "{category: {event: A, path: properties.b, where: {properties.a: {exists: true}}}}",
+    )
+    shopper.does("A", MONDAY, a="one", b="other")
+    assert shopper.row(MONDAY) == ["one", "other"]
+
+
 def test_a_long_text_is_cut_off_but_told_from_others() -> None:
     shopper = Shopper("{category: {path: properties.a}}", "{trait: {name: a}}", "{top: {path: properties.a}}")
     shopper.does("Product Viewed", MONDAY, {"a": "x" * 99 + "yz"}, a="x" * 99 + "yz")
@@ -411,6 +429,14 @@ def test_a_slot_shared_with_a_shorter_rule_keeps_as_long_and_as_many_as_the_feat
     for at in range(5):
         shopper.does("Product Viewed", MONDAY + at * DAY)
     assert shopper.row(MONDAY + 5 * DAY) == [5.0]
+
+
+def test_what_a_rule_lets_go_of_sooner_is_still_heard_of_late() -> None:
+    rule = "{context: {device.type: mobile}, within: 1d}"
+    shopper = Shopper("{category: {path: context.device.type, within: 7d}}", segments=(rule,))
+    shopper.does("A", MONDAY + 3 * DAY)
+    shopper.does("A", MONDAY + DAY, context={"device": {"type": "mobile"}})
+    assert shopper.row(MONDAY + 3 * DAY) == ["mobile"]
 
 
 def test_it_is_told_of_what_it_asks_for_and_of_nothing_else() -> None:
