@@ -66,7 +66,7 @@ METRICS: Final[dict[str, tuple[str, ...]]] = {"classification": ("log_loss", "br
 """By task, the metrics by which a challenger is compared with the champion."""
 
 
-def parse_model(text: str | bytes, file: str) -> Model:
+def parse_model(text: str, file: str) -> Model:
     """The model in a file's text; `RuleErrors` with all that is wrong. `file` names it in errors, and its stem is the model's name."""
     try:
         document = load(text, file)
@@ -89,7 +89,7 @@ def parse_models(texts: Mapping[str, str]) -> tuple[Model, ...]:
             model = parse_model(text, file)
         except RuleErrors as wrong:
             errors += wrong.errors
-            unlisted += wrong.unlisted
+            unlisted += wrong.more
             continue
         if model.name in found:
             errors.append(

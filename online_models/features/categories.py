@@ -32,12 +32,13 @@ def word(value: Any) -> str | None:
     >>> word("mobile"), word(17.0), word(True), word([1]), len(word("x" * 300))
     ('mobile', '17', 'true', None, 100)
     """
-    text = value if type(value) is str else identity(value)
-    if text is None or len(text) <= LONGEST_VALUE:
-        return text
-    text = identity(text)
-    assert text is not None
-    return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - _MARK] + text[-_MARK:]
+    text = identity(value)
+    return text if text is None or len(text) <= LONGEST_VALUE else _cut(text)
+
+
+def _cut(text: str) -> str:
+    """A text of `identity` that is longer than categories are, shorter, with its checksum."""
+    return text[: LONGEST_VALUE - _MARK] + text[-_MARK:]
 
 
 # --- the newest -----------------------------------------------------------------------------------------------------
@@ -102,7 +103,9 @@ def _attach_top(compiler: Compiler, one: TopWord) -> Attached:
             count = len(times) if times[0] > oldest else len(times) - bisect_right(times, oldest)
             if count > most or (count == most and (last > newest or (last == newest and text > found))):
                 most, newest, found = count, last, text
-        return word(found) if most else None
+        if not most:
+            return None
+        return found if len(found) <= LONGEST_VALUE else _cut(found)
 
     return Attached((read,), frozenset((key,)))
 
