@@ -80,16 +80,23 @@ class Contender:
         return ""
 
     def examine(self, rows: Sequence[Row]) -> str:
-        """Look whether it answers these rows as it ought to; why it does not, or ""."""
-        if not self.fresh:
+        """Look whether it answers these rows, all of which it could learn, as it ought to; why it does not, or ""."""
+        if not self.fresh or not (failure := self._fault(rows)):
             return ""
+        self.quarantine(failure)
+        if self._fault(rows):
+            # What it went back to is no better, only that the rows of then did not show it.
+            self._begin()
+        return failure
+
+    def _fault(self, rows: Sequence[Row]) -> str:
         try:
-            outputs = [self.predictor.predict(row) for row in rows]
+            for row in rows:
+                output = self.predictor.predict(row)
+                if not (output is None or isinstance(output, str) or self._plausible(output)):
+                    return f"it foretells {output}"
         except Exception as error:  # noqa: BLE001  (as in `learn`)
-            return self.quarantine(_described("a prediction", error))
-        for output in outputs:
-            if not (output is None or isinstance(output, str) or self._plausible(output)):
-                return self.quarantine(f"it foretells {output}")
+            return _described("a prediction", error)
         return ""
 
     def _plausible(self, output: float) -> bool:
@@ -100,12 +107,16 @@ class Contender:
         self.failure = failure
         self.fresh = 0
         if self.good is None:
-            self.predictor = self.kit.make(self.model, self.candidate)
-            self.lineage = self._unlearnt()
+            self._begin()
         else:
             self.predictor = self.kit.decode(self.model, self.candidate, self.good.body)
             self.lineage = msgspec.structs.replace(self.good.lineage)
         return failure
+
+    def _begin(self) -> None:
+        self.predictor = self.kit.make(self.model, self.candidate)
+        self.lineage = self._unlearnt()
+        self.good = None
 
     def publish(self, version: int, role: Role, at: int) -> ModelVersion:
         """A version of it as it is now, to which it can go back."""

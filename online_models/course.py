@@ -59,10 +59,13 @@ class Course:
         self.pass_time(at - 1)
         self.latest = at
         self._judge(example)
+        failed = False
         for contender in self.contenders.values():
             if failure := contender.learn(example):
+                failed = True
                 self._say("quarantined", at, contender.name, {"failure": failure, "example_at": example.at})
-        self.rows = [*self.rows[1 - _TRIED :], example.row]
+        if not failed:
+            self.rows = [*self.rows[1 - _TRIED :], example.row]
         self.since = min(self.since, at)
         self.count += 1
         if self.count >= self.model.learning.publish_examples:
