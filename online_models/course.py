@@ -29,6 +29,7 @@ class CourseState(msgspec.Struct, array_like=True):
     digest: str
     counter: int
     champion: str
+    crowned: int
     since: int
     count: int
     latest: int
@@ -39,7 +40,8 @@ class CourseState(msgspec.Struct, array_like=True):
 
 
 class Course:
-    """The candidates of one model. `counter` is the highest version so far; `out` collects what there is to say.
+    """The candidates of one model. `counter` is the highest version so far, `crowned` the highest of a champion; `out` collects what
+    there is to say.
 
     `count` examples have been taken since the last publication, the first of them labelled at `since` (NEVER: there is none).
     """
@@ -47,6 +49,7 @@ class Course:
     def __init__(self, model: Model, kit: Kit, out: list[Published], counter: int = 0) -> None:
         self.model, self.kit, self.out, self.counter = model, kit, out, counter
         self.contenders = {one.name: Contender(model, one, kit) for one in model.candidates}
+        self.crowned = 0
         self.since = NEVER
         self.count = 0
         self.latest = 0
@@ -116,6 +119,8 @@ class Course:
             if contender.fresh or (contender.good is not None and contender.role != role):
                 self.counter += 1
                 self.out.append(contender.publish(self.counter, role, at))
+                if role == "champion":
+                    self.crowned = self.counter
                 self.out += contender.retire()
         self.out.append(self._quality(at))
 
@@ -172,7 +177,11 @@ class Course:
             elif name not in self.contenders or version.digest != self.model.digest:
                 self.out.append(Retired(self.model.name, name, version.version))
             return
-        if version.role == "champion" and name != self.champion:
+        # Versions of several candidates are read in any order: the newest champion is the one.
+        crowns = version.role == "champion" and version.version > self.crowned
+        if crowns:
+            self.crowned = version.version
+        if crowns and name != self.champion:
             self._crown(name)
         else:
             self.contest.begin_round()
@@ -200,6 +209,7 @@ class Course:
             self.model.digest,
             self.counter,
             self.champion,
+            self.crowned,
             self.since,
             self.count,
             self.latest,
@@ -214,6 +224,7 @@ class Course:
         self.counter, self.since, self.count, self.latest = state.counter, state.since, state.count, state.latest
         self.rows = list(state.rows)
         self._crown(state.champion)
+        self.crowned = state.crowned
         self.contest.restore(state.pairs)
         if self.drift and state.drift is not None:
             self.drift.restore(state.drift)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 import random
@@ -239,6 +240,19 @@ def test_a_learner_without_state_goes_on_from_the_versions_of_the_job_before() -
     assert (version.version, version.lineage.examples) == (8, 9)
     assert not learner.adopt(_trained(500, 20, "stream")), "once it has learnt, what it says itself is no news"
     assert _versions(_taught(learner, [an_example(102)]))[0].version == 9
+
+
+def test_the_newest_champion_is_champion_in_whatever_order_versions_are_read() -> None:
+    versions = [
+        _trained(5, 5, "stream"),
+        _trained(8, 8, "stream", candidate="sgd", body=b"[0.1, {}]"),
+        _trained(9, 9, "stream", role="challenger"),
+    ]
+    for order in itertools.permutations(versions):
+        learner = Learner([a_model()], KIT)
+        for one in order:
+            learner.adopt(one)
+        assert learner.champion("purchase") == "sgd"
 
 
 def test_a_changed_definition_begins_anew_and_counts_on() -> None:
