@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import statistics
 
 import pytest
 
@@ -117,3 +118,20 @@ def test_a_loss_is_finite_whatever_was_foretold() -> None:
     assert loss("log_loss", 0.0, 1.0) == loss("log_loss", 1.0, 0.0) == pytest.approx(-math.log(CLIP))
     assert loss("log_loss", 7.0, 1.0) == pytest.approx(0, abs=1e-5)
     assert loss("mae", True, 1.0) is None and loss("mae", "persona-3", 1.0) is None
+
+
+def test_the_bound_is_that_of_the_differences_at_the_share_of_error_that_is_left() -> None:
+    """Two challengers share 0.1; the second round of one may spend a sixth of its half."""
+    contest, dice = Contest(Promotion("brier", 0.0, 0.9, 100), "old", ["new", "other"]), random.Random(3)
+    for _ in range(100):
+        contest.observe({"old": 0.5, "new": 0.4}, 0.0, 1.0)
+    contest.begin_round()
+    found = []
+    for _ in range(150):
+        outputs, weight = {"old": dice.random(), "new": dice.random()}, dice.choice([1.0, 4.0])
+        contest.observe(outputs, 0.0, weight)
+        found.append(weight * (outputs["old"] ** 2 - outputs["new"] ** 2))
+    mean, variance = statistics.mean(found), statistics.variance(found)
+    verdict = contest.verdict("new")
+    assert verdict.better == pytest.approx(mean)
+    assert verdict.bound == pytest.approx(lower_bound(150, mean, variance, 0.1 / 2 / 6, 100))

@@ -344,6 +344,22 @@ def test_after_planted_drift_the_better_challenger_is_promoted_and_the_worse_one
     assert at_once == roles, "all that changed roles are published together"
 
 
+def test_a_challenger_that_has_just_failed_is_promoted_no_sooner_than_it_works_again() -> None:
+    learner = Learner([a_model(publish_examples=250)], KIT)
+    said = {"mean": [1, 0.5], "sgd": [2, 0.9]}
+    rows = [[1.0]] * 249 + [["fail"]] + [[1.0]] * 250
+    examples = [an_example(at, row=row, predictions=said) for at, row in enumerate(rows, 1)]
+    assert _events(_taught(learner, examples[:250])) == [("quarantined", "sgd")]
+    assert _events(_taught(learner, examples[250:])) == [("promoted", "sgd")]
+
+
+def test_a_candidate_that_rests_still_rests_after_a_restart() -> None:
+    learner = Learner([a_model(candidates=SGD, publish_examples=3)], KIT)
+    _taught(learner, [an_example(1, row=["fail"])])
+    learner, _ = Learner.restore(learner.snapshot(), [a_model(candidates=SGD, publish_examples=3)], KIT)
+    assert not _versions(_taught(learner, [an_example(2), an_example(3)]))
+
+
 def test_where_it_is_not_automatic_it_is_said_who_would_be_promoted_and_nobody_is() -> None:
     said, _ = _drifting(Promotion("log_loss", 0.02, 0.95, 300, automatic=False))
     told = _events(said)
