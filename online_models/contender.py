@@ -1,0 +1,199 @@
+"""One candidate of a model as the learner has it: what it has learnt, what it may go back to, and how good it was."""
+
+from __future__ import annotations
+
+import math
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from online_models.definition import Candidate, Model
+from online_models.example import Example, Row
+from online_models.kit import Kit
+from online_models.version import KEPT, Lineage, ModelVersion, Retired, Role
+
+
+class Good(msgspec.Struct, array_like=True):
+    """The newest version that was found to work."""
+
+    version: int
+    lineage: Lineage
+    body: bytes
+
+
+class ContenderState(msgspec.Struct, array_like=True):
+    """A contender as it is kept. `body` is None where it is that of `good`."""
+
+    body: bytes | None
+    lineage: Lineage
+    good: Good | None
+    versions: list[int]
+    role: str
+    known: int
+    fresh: int
+    failure: str
+    own: bool
+    figures: Any
+
+
+class Contender:
+    """A candidate at work in the learner.
+
+    `versions` are the numbers of those kept; `role` is the one it was last published in, "" before. Examples labelled up to `known` were
+    learnt in a training over history; `fresh` have been learnt since the last version. `failure` says why it was quarantined: it
+    rests until the next publication. `own`: it has learnt an example here.
+    """
+
+    def __init__(self, model: Model, candidate: Candidate, kit: Kit) -> None:
+        self.model, self.candidate, self.kit = model, candidate, kit
+        self.name = candidate.name
+        self.predictor = kit.make(model, candidate)
+        self.figures = kit.figures(model, candidate)
+        self.lineage = self._unlearnt()
+        self.good: Good | None = None
+        self.versions: list[int] = []
+        self.role = ""
+        self.known = -1
+        self.fresh = 0
+        self.failure = ""
+        self.own = False
+
+    def learn(self, example: Example) -> str:
+        """Take in one example; why it failed, or "". One that history has taught it, or that comes while it rests, is left out."""
+        at = example.labelled_at
+        if self.failure or at <= self.known:
+            return ""
+        try:
+            self.predictor.learn(example.row, example.label, example.weight)
+        except Exception as error:  # noqa: BLE001  (whatever a pipeline makes of a row, the others go on, and it is said)
+            return self.quarantine(_described("learning", error))
+        lineage = self.lineage
+        if not lineage.examples:
+            lineage.first = at
+        lineage.last = at
+        lineage.examples += 1
+        self.fresh += 1
+        self.own = True
+        return ""
+
+    def examine(self, rows: Sequence[Row]) -> str:
+        """Look whether it answers these rows, all of which it could learn, as it ought to; why it does not, or ""."""
+        if not self.fresh or not (failure := self._fault(rows)):
+            return ""
+        self.quarantine(failure)
+        if self._fault(rows):
+            # What it went back to is no better, only that the rows of then did not show it.
+            self._begin()
+        return failure
+
+    def _fault(self, rows: Sequence[Row]) -> str:
+        try:
+            for row in rows:
+                output = self.predictor.predict(row)
+                if not (output is None or isinstance(output, str) or self._plausible(output)):
+                    return f"it foretells {output}"
+        except Exception as error:  # noqa: BLE001  (as in `learn`)
+            return _described("a prediction", error)
+        return ""
+
+    def _plausible(self, output: float) -> bool:
+        return math.isfinite(output) and (self.model.task != "classification" or 0.0 <= output <= 1.0)
+
+    def quarantine(self, failure: str) -> str:
+        """Go back to the last good version, or begin anew, and rest."""
+        self.failure = failure
+        self.fresh = 0
+        if self.good is None:
+            self._begin()
+        else:
+            self.predictor = self.kit.decode(self.model, self.candidate, self.good.body)
+            self.lineage = msgspec.structs.replace(self.good.lineage)
+        return failure
+
+    def _begin(self) -> None:
+        self.predictor = self.kit.make(self.model, self.candidate)
+        self.lineage = self._unlearnt()
+        self.good = None
+
+    def publish(self, version: int, role: Role, at: int) -> ModelVersion:
+        """A version of it as it is now, to which it can go back."""
+        body = self.kit.encode(self.predictor) if self.fresh or self.good is None else self.good.body
+        lineage = msgspec.structs.replace(
+            self.lineage,
+            parent=self.good.version if self.good else 0,
+            origin="stream",
+            river=self.kit.river,
+            segue=self.kit.segue,
+        )
+        self.good = Good(version, lineage, body)
+        self.lineage = msgspec.structs.replace(lineage)
+        self.versions.append(version)
+        self.role = role
+        self.fresh = 0
+        return ModelVersion(
+            self.model.name, self.name, version, role, self.model.digest, at, lineage, self.figures.report(), body
+        )
+
+    def adopt(self, version: ModelVersion) -> None:
+        """Go on from a version. Raises whatever reading it raises; then nothing has changed."""
+        self.predictor = self.kit.decode(self.model, self.candidate, version.body)
+        self.lineage = msgspec.structs.replace(version.lineage)
+        self.good = Good(version.version, version.lineage, version.body)
+        self.fresh = 0
+        self.failure = ""
+        if version.lineage.origin != "rollback":
+            # Who goes back wants what was learnt since to be gone, not learnt again; it would not come again anyway.
+            self.known = max(self.known, version.lineage.last)
+        self.role = version.role
+        self.note(version.version)
+
+    def note(self, version: int) -> None:
+        """There is a record of this version."""
+        if version not in self.versions:
+            self.versions = sorted([*self.versions, version])
+
+    def retire(self) -> list[Retired]:
+        """The versions that are not to be kept any more."""
+        old, self.versions = self.versions[:-KEPT], self.versions[-KEPT:]
+        return [Retired(self.model.name, self.name, one) for one in old]
+
+    def _unlearnt(self) -> Lineage:
+        parameters = {step.name: dict(step.parameters) for step in self.candidate.pipeline}
+        return Lineage(parameters=parameters, river=self.kit.river, segue=self.kit.segue)
+
+    def state(self) -> ContenderState:
+        """All of it."""
+        return ContenderState(
+            None if self.good and not self.fresh else self.kit.encode(self.predictor),
+            self.lineage,
+            self.good,
+            self.versions,
+            self.role,
+            self.known,
+            self.fresh,
+            self.failure,
+            self.own,
+            self.figures.state(),
+        )
+
+    def restore(self, state: ContenderState) -> None:
+        """Go on from what was kept."""
+        body = state.body if state.body is not None or state.good is None else state.good.body
+        if body is not None:
+            self.predictor = self.kit.decode(self.model, self.candidate, body)
+        self.lineage = state.lineage
+        self.good = state.good
+        self.versions = list(state.versions)
+        self.role, self.known, self.fresh = state.role, state.known, state.fresh
+        self.failure, self.own = state.failure, state.own
+        self.figures.restore(state.figures)
+
+
+def _described(what: str, error: Exception) -> str:
+    """What failed and where. The error's own words are left out: they may hold what is known of a customer."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return f"{what} raised {type(error).__name__}{where}"
