@@ -271,14 +271,14 @@ class _Turn:
     def pass_time(self, to: int, settled: int) -> None:
         """Let pass, in order, all that is due up to `to`; what came of examples is known up to `settled`."""
         self.serving.tidy(self.profile, self.rules.plan)
-        self.settle(min(settled, self.expires))
         while True:
             again = min((state[_AGAIN] for state in self.states.values()), default=NEVER)
             if again > to or again >= self.expires:
-                return
+                break
             _, decision = step(self.profile, self.rules, Timer(again), again, None, self.customer)
             self.decision.transitions += decision.transitions
             self.score(max(again, self.profile.latest), 0, again - 1)
+        self.settle(min(settled, self.expires))
 
     def settle(self, until: int) -> None:
         """End the examples whose window is over."""

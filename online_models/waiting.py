@@ -46,7 +46,7 @@ class Examples:
         self.model = model
         self.target = target = model.target
         self.within = target.within if target is not None else 0
-        self.apart = max(model.learning.every, -(-self.within // (MOST_WAITING - 1)))
+        self.apart = max(model.learning.every, -(-self.within // (MOST_WAITING - 1)), 1)
         self.is_meant = event_test(target.ref, model.zone or zone) if target is not None else None
         self._each = each_reader(target.of) if target is not None and target.kind == "sum" else None
         self._sampled = round(model.learning.sample * _ALL)
