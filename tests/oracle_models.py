@@ -29,10 +29,14 @@ class Scored:
 
 @dataclass
 class Past:
-    """All that has arrived, and what came of it. `of` is the event that the features count."""
+    """All that has arrived, and what came of it. `of` is the event that the features count.
+
+    One that is older than `kept` changes nothing. A rule that counts the same may have it kept for longer than the features ask for.
+    """
 
     model: Model
     of: str
+    kept: int
     applied: list[Event] = field(default_factory=list)
     changes: list[int] = field(default_factory=list)
     scored: list[Scored] = field(default_factory=list)
@@ -43,7 +47,7 @@ class Past:
         return max((one.event_time for one in self.applied), default=0)
 
     def changes_something(self, event: Event) -> bool:
-        if event.name == self.of and event.event_time > self.clock - WINDOW:
+        if event.name == self.of and event.event_time > self.clock - self.kept:
             return True
         writes = [one.event_time for one in self.applied if "tier" in (one.traits or {})]
         return "tier" in (event.traits or {}) and all(event.event_time >= at for at in writes)
@@ -92,9 +96,9 @@ class Past:
             self.score(self.clock, number, bool(self.changes) and self.changes[-1] == len(self.scored))
 
 
-def live(model: Model, of: str, arrivals: Sequence[Event], counted: Sequence[bool], until: int) -> Past:
+def live(model: Model, of: str, kept: int, arrivals: Sequence[Event], counted: Sequence[bool], until: int) -> Past:
     """What happened up to and including `until`; `counted` says which arrivals were applied."""
-    past = Past(model, of)
+    past = Past(model, of, kept)
     for number, event in enumerate(arrivals):
         if counted[number]:
             past.arrive(number, event)

@@ -43,6 +43,11 @@ class Served(Customer):
         return decision
 
     @property
+    def kept(self) -> int:
+        """For how long what the features count is kept under these rules."""
+        return self.rules.plan.slots[self.features[0].slot].retention
+
+    @property
     def brief(self) -> list[tuple[object, ...]]:
         """What the oracle foretells of examples."""
         return sorted((one.at, one.labelled_at, one.row, one.label, one.weight) for one in self.examples)

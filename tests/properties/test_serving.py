@@ -43,7 +43,7 @@ def test_examples_are_those_that_all_raw_events_give(served: Model, story: some.
     customer.deliver(story)
     until = end_of(story)
     customer.wake(until, "each")
-    past = live(served, COUNTED, story.history, counted(customer, story), until)
+    past = live(served, COUNTED, customer.kept, story.history, counted(customer, story), until)
     assert customer.brief == examples(past, "c", until)
     assert len({one.at for one in customer.examples}) == len(customer.examples)
 
@@ -63,7 +63,7 @@ def test_rules_react_as_if_the_scores_had_been_handed_to_the_step(served: Model,
     customer.wake(until, "each")
     by_hand = Customer(customer.rules)
     applied = counted(customer, story)
-    scored = live(served, COUNTED, story.history, applied, until).scored
+    scored = live(served, COUNTED, customer.kept, story.history, applied, until).scored
     for number, event in enumerate(story.history):
         while applied[number] and scored and scored[0].after is None and scored[0].at < event.event_time:
             hand(by_hand, scored.pop(0))
