@@ -162,8 +162,11 @@ def test_what_waits_is_bounded(served: Model, happenings: list[tuple[int, str]],
             open_ = [one for one in state[6] if one[0] + within > at]
             assert len(open_) <= min(-(-within // apart) + 1, MOST_WAITING)
             assert len(state[6]) <= 2 * MOST_WAITING
-    customer.wake(at + HORIZON, "each")
-    assert customer.profile is None or not any(state[6] for state in customer.profile.models.values())
+    end = at + HORIZON
+    customer.wake(end, "each")
+    assert customer.profile is not None
+    for state in customer.profile.models.values():
+        assert all(one[0] + within > end for one in state[6])  # begun by a refresh, and open still
 
 
 # --- what leaks is found -------------------------------------------------------------------------------------------
