@@ -28,7 +28,7 @@ class Profile(msgspec.Struct, array_like=True, gc=False):
     `recent`: digests of the newest message ids, 8 bytes each. `traits`: name to [value or None, event time of the write].
     `slots`: slot key to the slot's own state. `segments`: name to [since (0 when out), deadline, ...]; see `rules.membership` for
     what a latched one adds. `scores`: model to [its newest output, when it came]. `waiting`: what came while segments are
-    warming; see `rules.handover`. `models`: what models wait for; see `online_models.serving`.
+    warming; see `rules.handover`. `models`: name to [the next moment that the model waits for, ...]; see `online_models.serving`.
     """
 
     rules: int = 0
@@ -64,6 +64,11 @@ def decode_profile(data: bytes) -> Profile:
     if data[:1] != _PREFIX:
         raise UnknownCodec(f"state has codec version {data[0] if data else 'none'}, this build reads {CODEC_VERSION}")
     return _decoder.decode(memoryview(data)[1:])
+
+
+def models_due(profile: Profile) -> int:
+    """The next moment that a model waits for; NEVER if there is none."""
+    return min((state[0] for state in profile.models.values()), default=NEVER)
 
 
 def remembered(recent: bytes, digest: bytes) -> bool:

@@ -7,7 +7,7 @@ transition would say, and the next transition is found by letting time pass on a
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from profiles.profile import NEVER, Profile, decode_profile, encode_profile
@@ -45,14 +45,23 @@ _OPERATORS: Final = {
 }
 
 
+Reasons = Callable[[str, Profile, int], Node | None]
+"""What a model (by its name) makes of a profile at a moment, as plain values for JSON; None where it can say nothing."""
+
+
 def explain(
-    profile: Profile | None, rule_set: Rules, clock: int, customer: str, segment: str | None = None
+    profile: Profile | None,
+    rule_set: Rules,
+    clock: int,
+    customer: str,
+    segment: str | None = None,
+    reasons: Reasons | None = None,
 ) -> Explanation:
     """Where a customer stands at `clock` (epoch milliseconds), for one segment or for all, as plain values for JSON.
 
     What is due up to `clock` has happened by then; the profile given is left as it is. `docs/schemas/explanations.json` describes the
     answer. A segment that the rules do not have is named in `unknown_segment`. Rules that are published and not live yet name the segments
-    concerned in an attribute `warming`.
+    concerned in an attribute `warming`. With `reasons`, conditions that ask for a model's score say how the model comes to it.
     """
     kept, clock = _as_of(profile, rule_set, clock, customer)
     plan = rule_set.plan
@@ -70,7 +79,9 @@ def explain(
         "latest_event": _shown(kept.latest) if kept is not None else None,
         "unknown_segment": segment if not wanted else None,
         "segments": [
-            _Segment(plan, by_name[name], kept, clock, customer, name in warming).explained(ahead.get(name), until)
+            _Segment(plan, by_name[name], kept, clock, customer, name in warming, reasons).explained(
+                ahead.get(name), until
+            )
             if name in by_name
             else _new(name)
             for name in wanted
@@ -130,9 +141,17 @@ class _Segment:
     """What is to be said of one customer and one segment."""
 
     def __init__(
-        self, plan: Plan, one: CompiledSegment, profile: Profile | None, clock: int, customer: str, warming: bool
+        self,
+        plan: Plan,
+        one: CompiledSegment,
+        profile: Profile | None,
+        clock: int,
+        customer: str,
+        warming: bool,
+        models: Reasons | None,
     ) -> None:
         self.plan = plan
+        self.models = models if profile is not None else None
         self.one = one
         self.profile = profile if profile is not None else Profile()
         self.known = profile is not None
@@ -144,7 +163,7 @@ class _Segment:
     def explained(self, ahead: Transition | None, until: int) -> Node:
         """The segment's part of the explanation."""
         inside = bool(self.entry[0])
-        tree = node(self.one.condition, self.profile, self.clock, self.plan)
+        tree = node(self.one.condition, self.profile, self.clock, self.plan, self.models)
         return {
             "segment": self.one.name,
             "version": self.one.version,
@@ -246,18 +265,19 @@ class _Segment:
 # --- conditions -------------------------------------------------------------------------------------------------------
 
 
-def node(one: Compiled, profile: Profile, clock: int, plan: Plan) -> Node:
+def node(one: Compiled, profile: Profile, clock: int, plan: Plan, models: Reasons | None = None) -> Node:
     """A condition as a tree: what it is, whether it holds, and what it found or is made of.
 
     Leaves (and sums of points) have `actual` and `threshold`, as the evidence of a transition has them; the `parts` of others decide.
     `last` is the newest event (or write of a trait or score, or entering of another segment) that it knows of. Until `stays_until` it
     stays as it is unless an event comes; null: for ever. `merged_by`: there were too many numbers to keep each, so neighbours within so
-    long leave the window together; null: it is exact.
+    long leave the window together; null: it is exact. `model` is what `models` says of a leaf that asks for a score, or None.
     """
     holds, flip = one.evaluate(profile, clock)
     measured = one.measure is not None
     weights = one.weights or (None,) * len(one.parts)
     inner = zip(one.parts, weights, strict=True) if one.joins == "points" or not measured else ()
+    said = (models(name, profile, clock) for name in sorted(one.scores)) if models and one.joins == "leaf" else ()
     return {
         "kind": one.joins,
         "condition": one.text,
@@ -269,7 +289,8 @@ def node(one: Compiled, profile: Profile, clock: int, plan: Plan) -> Node:
         "merged_by": _merged_by(one, profile, clock, plan) if measured else None,
         "least": one.least if one.joins == "at_least" else None,
         "points": None,
-        "parts": [{**node(part, profile, clock, plan), "points": weight} for part, weight in inner],
+        "model": next((found for found in said if found is not None), None),
+        "parts": [{**node(part, profile, clock, plan, models), "points": weight} for part, weight in inner],
     }
 
 

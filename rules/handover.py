@@ -4,7 +4,8 @@ While segments are warming, customers are evaluated under the rules as they were
 will have to count is kept beside their state, raw. Meanwhile somebody runs the whole new rule set over the history of all events
 up to a *cut*, and hands over each customer's profile as it is after that: the *shadow*. Once the rule set is live, the shadow is
 continued with what came after the cut, and then the two are merged: what the older rules knew stays, what is new comes from the
-shadow. So a customer stands as if the rules had been there from the start.
+shadow. So a customer stands as if the rules had been there from the start. Scores, and what models wait for, are those of the running
+job alone: history has no say in them, so no example is learnt twice.
 
 Profiles keep this in `waiting`: `[code, bytes, entries, handed]`. `code` is that of the warming rule set. An entry is
 `[partition, offset, time, watermark, record]`: an event as it came (`time` is that of its record), or, without a record, only that
@@ -18,10 +19,10 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from profiles.event import Event, decode_event
-from profiles.profile import DIGEST_SIZE, Profile, UnknownCodec, decode_profile
+from profiles.profile import DIGEST_SIZE, Profile, UnknownCodec, decode_profile, models_due
 from rules.plan import Dispatch, Plan, members_of
 from rules.predicates import Predicate
-from rules.step import Decision, Rules, Timer, step, take_over
+from rules.step import Advance, Decision, Rules, Timer, step, take_over, without_models
 
 MOST_ENTRIES: Final = 1000
 """Entries that are kept of one customer while segments are warming."""
@@ -36,12 +37,14 @@ _GIVEN_UP: Final = -1
 class Changeover:
     """What going over to a rule set takes while some of its segments are warming; the same for all customers.
 
-    `active` is what customers are evaluated under until then, `live` what they are evaluated under afterwards.
+    `active` is what customers are evaluated under until then, `live` what they are evaluated under afterwards. `advance` stands in for
+    `step` where there are models.
     """
 
-    def __init__(self, active: Rules, live: Rules, warming: Iterable[str]) -> None:
+    def __init__(self, active: Rules, live: Rules, warming: Iterable[str], advance: Advance = without_models) -> None:
         self.active = active
         self.live = live
+        self._advance = advance
         self.warming = frozenset(warming)
         plan = live.plan
         self.added = frozenset(plan.bits.keys() - active.plan.bits.keys())
@@ -49,7 +52,7 @@ class Changeover:
         self.slots_added = frozenset(plan.slots.keys() - active.plan.slots.keys())
         shared = plan.slots.keys() & active.plan.slots.keys()
         self.slots_widened = frozenset(key for key in shared if _holds_more(plan.slots[key], active.plan.slots[key]))
-        needed = _needed(plan, self.affected)
+        needed = _needed(plan, self.affected) | self._watching(plan)
         self._by_event = {name: _predicates(dispatch, needed) for name, dispatch in plan.by_event.items()}
         self._other = _predicates(plan.other, needed)
 
@@ -103,24 +106,33 @@ class Changeover:
         already stays as they are.
         """
         if profile is not None and profile.rules == self.live.code:
-            return step(profile, self.live, Timer(watermark), watermark, None, customer)
+            return self._advance(profile, self.live, Timer(watermark), watermark, customer)
         waiting = self._waiting(profile)
         followed = Decision("timer")
         known = profile if is_known(profile) else None
         if known is not None:
-            known, followed = step(known, self.active, Timer(watermark), watermark, None, customer)
+            known, followed = self._advance(known, self.active, Timer(watermark), watermark, customer)
             if known is None:
                 return None, followed
             known.waiting = []
         shadow = self._continued(waiting, watermark, customer)
         if shadow is None:
-            merged, decision = step(known, self.live, Timer(watermark), watermark, None, customer)
+            merged, decision = self._advance(known, self.live, Timer(watermark), watermark, customer)
         elif known is None:
             merged, decision = self._adopted(shadow, watermark, customer)
         else:
             merged, decision = self._united(known, shadow, waiting[3] is not None, watermark, customer)
         decision.transitions = followed.transitions + decision.transitions
+        decision.examples = followed.examples + decision.examples
+        if merged is not None:
+            decision.next_timer = min(decision.next_timer, models_due(merged))
         return merged, decision
+
+    def _watching(self, plan: Plan) -> int:
+        """The mask of the watches that look at a slot which is new, or keeps more than before."""
+        begin = len(plan.segments)
+        new = self.slots_added | self.slots_widened
+        return sum(1 << begin + at for at, asked in enumerate(plan.watched) if asked.slots & new)
 
     def _waiting(self, profile: Profile | None) -> list[Any]:
         """What is kept of a customer for this changeover; what is left of another one does not count."""
@@ -153,6 +165,7 @@ class Changeover:
     def _adopted(self, shadow: Profile, watermark: int, customer: str) -> tuple[Profile, Decision]:
         """A customer of whom only history knows: all of the shadow, and none of its transitions was ever announced."""
         shadow.sequence = 0
+        shadow.models, shadow.scores = {}, {}
         everything = self.live.plan.bits.keys()
         clock = max(shadow.latest, watermark)
         return shadow, take_over(shadow, self.live, customer, clock, dict.fromkeys(everything, False))

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from typing import Final
+from typing import Any, Final
 
 from profiles.event import Event
 from profiles.profile import Profile, decode_profile, encode_profile
-from rules.step import Decision, Rules, Timer, Transition, step
+from rules.step import Advance, Decision, Rules, Timer, Transition, without_models
 
 OPEN_PROFILES: Final = 20_000
 """Profiles that are kept decoded: those used last. All others are bytes, a tenth of the size."""
@@ -42,7 +42,8 @@ class History:
     `outcomes` counts events by what became of them; `failed` are those on which the core broke: as in the job, they are left out
     and the customer goes on as before (`failed_timers` where it broke at the end). `transitions` are all of them in the order in
     which they came about (in order of time for each customer), unless `keep_transitions` is False; each is given to
-    `on_transition` as well. `encoded` holds each customer's profile as bytes. `clock` is the latest moment that is known of, in
+    `on_transition` as well. Where there are models, `advance` stands in for `step`, and each example is given to `on_example`. `encoded`
+    holds each customer's profile as bytes. `clock` is the latest moment that is known of, in
     epoch milliseconds.
 
     >>> from rules.definition import EventRef, Happened, Segment
@@ -62,6 +63,8 @@ class History:
         keep_transitions: bool = True,
         on_transition: Callable[[Transition], None] | None = None,
         open_profiles: int = OPEN_PROFILES,
+        advance: Advance = without_models,
+        on_example: Callable[[Any], None] | None = None,
     ) -> None:
         self.rule_set = rule_set
         self.outcomes: Counter[str] = Counter()
@@ -71,6 +74,8 @@ class History:
         self.profiles: Mapping[str, Profile] = Profiles(self.encoded)
         self._keep = keep_transitions
         self._on_transition = on_transition
+        self._advance = advance
+        self._on_example = on_example
         self._open: dict[str, Profile] = {}
         self._capacity = max(1, open_profiles)
 
@@ -81,7 +86,7 @@ class History:
         if profile is None and (data := self.encoded.get(customer)) is not None:
             profile = decode_profile(data)
         try:
-            profile, decision = step(profile, self.rule_set, event, watermark)
+            profile, decision = self._advance(profile, self.rule_set, event, watermark, customer)
         except Exception:  # noqa: BLE001  (as in the job: whatever one event does to the core, the others go on, and it is counted)
             self.outcomes[FAILED] += 1
             return None
@@ -100,7 +105,7 @@ class History:
         for customer in list(self.encoded):
             profile = self._open.pop(customer, None) or decode_profile(self.encoded[customer])
             try:
-                after, decision = step(profile, self.rule_set, Timer(clock), clock, None, customer)
+                after, decision = self._advance(profile, self.rule_set, Timer(clock), clock, customer)
             except Exception:  # noqa: BLE001  (as above: the customer stays as the last event has left them)
                 self.outcomes["failed_timers"] += 1
                 continue
@@ -113,6 +118,9 @@ class History:
         if self._on_transition is not None:
             for transition in decision.transitions:
                 self._on_transition(transition)
+        if self._on_example is not None:
+            for example in decision.examples:
+                self._on_example(example)
 
     def _store(self, customer: str, profile: Profile | None) -> None:
         if profile is None:

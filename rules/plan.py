@@ -175,7 +175,7 @@ class Dispatch:
 class Plan:
     """A compiled rule set. `by_event` has an entry for every event name that some condition names; others use `other`.
 
-    `watches` is the number of watches: see `rules.watch`.
+    `watches` is the number of watches, `watched` what each depends on: see `rules.watch`.
     """
 
     segments: tuple[CompiledSegment, ...]
@@ -187,6 +187,7 @@ class Plan:
     slots: dict[int, slots.Slot]
     limits: Limits = field(default_factory=Limits)
     watches: int = 0
+    watched: tuple[Watched, ...] = ()
     _of_mask: dict[int, tuple[Unit, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -240,6 +241,15 @@ def compile_plan(
     """The plan of these segments, in their order of evaluation. `zone` is where customers are of whom that is not known."""
     compiler = Compiler(limits or Limits(), zone, population or Population())
     return compiler.compile(evaluation_order(segments), tuple(watches))
+
+
+def event_test(ref: EventRef, zone: str) -> Predicate | None:
+    """What must hold of an event that `ref` means, besides its name; None if nothing. `zone` is where customers are who do not say."""
+    tests = compile_where(ref.where)
+    if ref.during is None:
+        return tests
+    happened = kinds.event_during(ref.during, ref.during.zone or zone)
+    return happened if tests is None else lambda event: tests(event) and happened(event)
 
 
 def slot_key(*what: Any) -> int:
@@ -303,6 +313,7 @@ class Compiler:
             {slot.key: slot for slot in self.slots.values()},
             self.limits,
             len(watched),
+            tuple(asked for _, asked in watched),
         )
 
     def exits(self, definition: Segment, bit: int) -> list[tuple[EventRef, Predicate | None, int]]:
@@ -326,11 +337,7 @@ class Compiler:
 
     def where(self, ref: EventRef) -> Predicate | None:
         """What must hold of an event that `ref` means, besides its name."""
-        tests = compile_where(ref.where)
-        if ref.during is None:
-            return tests
-        happened = kinds.event_during(ref.during, self.zone(ref.during.zone))
-        return happened if tests is None else lambda event: tests(event) and happened(event)
+        return event_test(ref, self.zone())
 
     def role(
         self,

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from profiles.event import Event
-from profiles.profile import DIGEST_SIZE, NEVER, Profile, message_digest, remembered
+from profiles.profile import DIGEST_SIZE, NEVER, Profile, message_digest, models_due, remembered
 from rules.membership import Run, due_mask, write_scores
 from rules.plan import Limits, Plan, members_of
 from rules.transition import NO_SCORES, Decision, Outcome, Rules, Scores, Timer, Transition, transition_id
 
 __all__ = [
+    "Advance",
     "Decision",
     "Outcome",
     "Rules",
@@ -19,9 +20,11 @@ __all__ = [
     "Timer",
     "Transition",
     "forget_due",
+    "is_looked_at",
     "step",
     "take_over",
     "transition_id",
+    "without_models",
 ]
 
 
@@ -69,17 +72,13 @@ def _count(
     limits = plan.limits
     time = event.event_time
     decision = Decision()
-    if time > event.received_at + limits.skew:
+    if time > event.received_at + limits.skew:  # as in `is_looked_at`
         decision.outcome, decision.reason = "quarantined", "event_time lies in the future of the record that brought it"
         return profile, _untouched(profile, decision, limits)
     digest = message_digest(event.id)
     if profile is None:
         profile = Profile()
-    elif (
-        profile.recent.find(digest) >= 0
-        and remembered(profile.recent, digest)
-        and watermark < profile.latest + limits.expiry
-    ):
+    elif profile.recent.find(digest) >= 0 and _is_repeat(profile, digest, watermark, limits):
         decision.outcome = "duplicate"
         return profile, _untouched(profile, decision, limits)
     version, run, latest = rule_set.code, None, profile.latest
@@ -159,6 +158,28 @@ def _count(
     return profile, decision
 
 
+Advance = Callable[[Profile | None, Rules, Event | Timer, int, str], tuple[Profile | None, Decision]]
+"""One arrival for one customer: profile, rules, arrival, watermark, customer. The step, or with models what stands in for it."""
+
+
+def without_models(
+    profile: Profile | None, rule_set: Rules, arrival: Event | Timer, watermark: int, customer: str
+) -> tuple[Profile | None, Decision]:
+    """`step` where there are no models."""
+    return step(profile, rule_set, arrival, watermark, None, customer)
+
+
+def is_looked_at(profile: Profile, event: Event, watermark: int, limits: Limits) -> bool:
+    """Whether `step` lets time pass for an event: it is none from the future, and no repeat."""
+    if event.event_time > event.received_at + limits.skew:
+        return False
+    return not _is_repeat(profile, message_digest(event.id), watermark, limits)
+
+
+def _is_repeat(profile: Profile, digest: bytes, watermark: int, limits: Limits) -> bool:
+    return remembered(profile.recent, digest) and watermark < profile.latest + limits.expiry
+
+
 def take_over(profile: Profile, rule_set: Rules, customer: str, clock: int, were: Mapping[str, bool]) -> Decision:
     """Bring a profile under a rule set, some of its memberships having been replaced by what another history says of them.
 
@@ -181,14 +202,15 @@ def take_over(profile: Profile, rule_set: Rules, customer: str, clock: int, were
 def forget_due(profile: Profile, until: int) -> int:
     """Give up the moments due up to `until`, as evaluating them fails; the moment to wake the customer at instead.
 
-    The segments concerned are looked at again when an event touches them. Without this a customer whose data breaks a
-    condition would be woken for ever.
+    The segments concerned are looked at again when an event touches them, and what models were waiting for is let go. Without this a
+    customer whose data breaks a condition would be woken for ever.
     """
     for entry in profile.segments.values():
         if entry[1] <= until:
             entry[1] = NEVER
     profile.due = min((entry[1] for entry in profile.segments.values()), default=NEVER)
-    return profile.due
+    profile.models = {name: state for name, state in profile.models.items() if state[0] > until}
+    return min(profile.due, models_due(profile))
 
 
 def _next_timer(profile: Profile, limits: Limits) -> int:

@@ -80,6 +80,7 @@ def test_a_leaf_says_what_it_found_and_when_it_may_change() -> None:
         "merged_by": None,
         "least": None,
         "points": None,
+        "model": None,
         "parts": [],
     }
     assert one["next"] == {"kind": "exited", "at": moment(T + 10 * DAY), "cause": "timer"}

@@ -1,0 +1,107 @@
+"""The candidates of one model as they are held where customers are scored: the newest version of each, and which are taken out."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from online_models.definition import Model
+from online_models.example import Row
+from online_models.predictor import Output, Predictor
+
+DECIMALS = 6
+"""So many decimals of a number are kept as a score: rules compare in millionths."""
+
+Role = Literal["champion", "challenger"]
+
+
+@dataclass
+class Version:
+    """One candidate at its newest version. `predictor` is None while it is quarantined."""
+
+    candidate: str
+    version: int
+    role: Role
+    predictor: Predictor | None
+
+
+@dataclass
+class Held:
+    """What is held of one model. `champion` scores: of the candidates with that role, the one with the highest version.
+
+    A candidate that breaks on a row, or says what cannot be a score, is quarantined until a newer version of it comes. That is said once,
+    in `reports`, each `{"kind": "quarantined", "model", "candidate", "version", "reason"}`; a reason holds nothing of any customer.
+    `counts`: how many outputs were asked for, by what came of them (`predicted`, `unknown`, `quarantined`).
+
+    >>> class Half:
+    ...     def predict(self, row): return 0.5
+    ...     def learn(self, row, label, weight): ...
+    ...     def reasons(self, row): return []
+    >>> held = Held(Model("churn", "classification", (), ()))
+    >>> held.adopt("logistic", "champion", 3, Half()), held.adopt("logistic", "champion", 2, Half())
+    (True, False)
+    >>> held.score([])
+    (3, 0.5)
+    """
+
+    model: Model
+    versions: dict[str, Version] = field(default_factory=dict)
+    champion: Version | None = None
+    counts: Counter[str] = field(default_factory=Counter)
+    reports: list[dict[str, Any]] = field(default_factory=list)
+
+    def adopt(self, candidate: str, role: Role, version: int, predictor: Predictor) -> bool:
+        """Hold a version; False, and nothing changes, if the same or a newer one of this candidate is held already."""
+        known = self.versions.get(candidate)
+        if known is not None and known.version >= version:
+            return False
+        self.versions[candidate] = Version(candidate, version, role, predictor)
+        champions = [one for one in self.versions.values() if one.role == "champion"]
+        self.champion = max(champions, key=lambda one: one.version, default=None)
+        return True
+
+    def quarantine(self, candidate: str, version: int, reason: str) -> None:
+        """Take a candidate out until a version after this one comes, and say so. Nothing happens if a newer one is held."""
+        known = self.versions.get(candidate)
+        if known is None or known.version > version or (known.version == version and known.predictor is None):
+            return
+        known.version, known.predictor = version, None
+        told = {"kind": "quarantined", "model": self.model.name, "candidate": candidate, "version": version}
+        self.reports.append({**told, "reason": reason})
+
+    def score(self, row: Row) -> tuple[int, Output] | None:
+        """Version and output of the champion for a row; None where there is none, or it cannot tell."""
+        return None if self.champion is None else self._output(self.champion, row)
+
+    def predictions(self, row: Row) -> dict[str, list[Any]]:
+        """What every candidate says of a row: `[version, output]` by its name."""
+        said = {name: self._output(one, row) for name, one in self.versions.items()}
+        return {name: list(found) for name, found in sorted(said.items()) if found is not None}
+
+    def _output(self, one: Version, row: Row) -> tuple[int, Output] | None:
+        if one.predictor is None:
+            return None
+        try:
+            output = one.predictor.predict(row)
+        except Exception as error:  # noqa: BLE001  (whatever a model does, customers go on without it, and it is reported)
+            wrong = f"{type(error).__name__} in predict"
+        else:
+            if output is None:
+                self.counts["unknown"] += 1
+                return None
+            if self.model.task == "clustering" and isinstance(output, str):
+                self.counts["predicted"] += 1
+                return one.version, output
+            if self.model.task != "clustering" and isinstance(output, int | float) and math.isfinite(output):
+                self.counts["predicted"] += 1
+                return one.version, round(float(output), DECIMALS)
+            wrong = (
+                "an output that is not a finite number"
+                if self.model.task != "clustering"
+                else "an output that is no text"
+            )
+        self.counts["quarantined"] += 1
+        self.quarantine(one.candidate, one.version, wrong)
+        return None

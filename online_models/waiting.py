@@ -1,0 +1,131 @@
+"""Examples from the moment at which they begin until their outcome is known, as a customer's profile keeps them.
+
+An example begins with what is known at a moment, and waits for `Target.within` after it. An event that the target means ends the
+waiting at once (`happens`, `absent`), or adds to the sum. Otherwise the outcome is known when the watermark has reached the end of the
+window: nothing that belongs into it can come any more, in whatever order events arrive within the bound.
+
+A waiting example is `[at, row, predictions, segments, group, sum]`; `sum` is in millionths.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import xxhash
+
+from online_models.definition import Model
+from online_models.example import Example, Row
+from profiles.event import Event
+from profiles.profile import NEVER, Profile
+from profiles.values import MICROS, each_reader, micros
+from rules.plan import event_test
+
+MOST_WAITING: Final = 16
+"""Examples of one customer and model whose window is open: where more would be, they are further apart than `Learning.every` says."""
+
+MOST_SEGMENTS: Final = 32
+"""Names of segments that an example keeps."""
+
+GROUP_LENGTH: Final = 64
+"""Characters of the protected trait that are kept."""
+
+_MOST_SUM: Final = 2**63 - 1
+_ALL: Final = 2**64
+
+Waiting = list[list[Any]]
+"""Of one customer and model, ascending in `at`."""
+
+
+class Examples:
+    """Begins and ends the examples of one model. `apart`: the least time between two of one customer.
+
+    `zone` is where customers are of whom that is not known.
+    """
+
+    def __init__(self, model: Model, zone: str) -> None:
+        self.model = model
+        self.target = target = model.target
+        self.within = target.within if target is not None else 0
+        self.apart = max(model.learning.every, -(-self.within // (MOST_WAITING - 1)), 1)
+        self.is_meant = event_test(target.ref, model.zone or zone) if target is not None else None
+        self._each = each_reader(target.of) if target is not None and target.kind == "sum" else None
+        self._sampled = round(model.learning.sample * _ALL)
+        self._kept = round(model.learning.negatives * _ALL)
+
+    def is_sampled(self, customer: str, at: int) -> bool:
+        """Whether the customer's moment is of the share that is learnt from; the same for every replay."""
+        return self._sampled >= _ALL or self._draw(customer, at, 0) < self._sampled
+
+    def begin(
+        self, profile: Profile, waiting: Waiting, at: int, row: Row, predictions: dict[str, list[Any]]
+    ) -> list[Any]:
+        """Let an example wait for its outcome; the same as a list of its own where the model learns without one."""
+        names = sorted(name for name, entry in profile.segments.items() if entry[0])
+        begun = [at, row, predictions, names[:MOST_SEGMENTS], self._group(profile), 0]
+        if self.target is not None:
+            waiting.append(begun)
+        return begun
+
+    def due(self, waiting: Waiting) -> int:
+        """When the first of them ends; NEVER if none waits."""
+        return waiting[0][0] + self.within if waiting else NEVER
+
+    def take(self, waiting: Waiting, event: Event, watermark: int, customer: str) -> list[Example]:
+        """Count an event that the target means; the examples whose outcome is known by it."""
+        assert self.target is not None
+        time = event.event_time
+        meant = [one for one in waiting if one[0] < time <= one[0] + self.within]
+        if self._each is not None:
+            number = sum(found for value in self._each(event) if (found := micros(value)) is not None)
+            for one in meant:
+                one[5] = max(-_MOST_SUM, min(one[5] + number, _MOST_SUM))
+            return []
+        if not meant:
+            return []
+        waiting[:] = [one for one in waiting if not one[0] < time <= one[0] + self.within]
+        # Who learns has been told that the watermark was passed; what comes later than that is learnt next.
+        known = max(time, watermark + 1)
+        return self._labelled(meant, 1.0 if self.target.kind == "happens" else 0.0, known, customer)
+
+    def settle(self, waiting: Waiting, until: int, customer: str) -> list[Example]:
+        """The examples whose window has ended by `until`, each known at its end."""
+        ended: list[Example] = []
+        while waiting and waiting[0][0] + self.within <= until:
+            ended += self.end(waiting, customer)
+        return ended
+
+    def end(self, waiting: Waiting, customer: str) -> list[Example]:
+        """The first of them, with what its window has brought so far."""
+        assert self.target is not None
+        one = waiting.pop(0)
+        label = one[5] / MICROS if self.target.kind == "sum" else float(self.target.kind == "absent")
+        return self._labelled([one], label, one[0] + self.within, customer)
+
+    def unlabelled(self, one: list[Any], known: int, customer: str) -> Example:
+        """The example for a model that learns without outcomes."""
+        return self._example(one, None, known, 1.0, customer)
+
+    def _labelled(self, of: list[list[Any]], label: float, known: int, customer: str) -> list[Example]:
+        if label or self._kept >= _ALL:
+            return [self._example(one, label, known, 1.0, customer) for one in of]
+        weight = 1 / self.model.learning.negatives if self._kept else 0.0
+        kept = [one for one in of if self._draw(customer, one[0], 1) < self._kept]
+        return [self._example(one, label, known, weight, customer) for one in kept]
+
+    def _example(self, one: list[Any], label: float | None, known: int, weight: float, customer: str) -> Example:
+        at, row, predictions, segments, group, _ = one
+        model = self.model
+        return Example(model.name, model.digest, customer, at, known, row, label, weight, predictions, segments, group)
+
+    def _draw(self, customer: str, at: int, seed: int) -> int:
+        text = f"{self.model.name}\0{customer}\0{at}".encode("utf-8", "surrogatepass")
+        return int(xxhash.xxh3_64_intdigest(text, seed))
+
+    def _group(self, profile: Profile) -> str:
+        """The value of the protected trait as text; "" where it is unknown or none is declared."""
+        fairness = self.model.fairness
+        written = profile.traits.get(fairness.trait) if fairness is not None else None
+        if written is None or written[0] is None:
+            return ""
+        value = written[0]
+        return (str(value).lower() if isinstance(value, bool) else str(value))[:GROUP_LENGTH]
