@@ -13,7 +13,8 @@ from flink_jobs import outputs
 from flink_jobs.outputs import Output
 from profiles import NEVER, Profile, decode_event, decode_profile, encode_profile
 from rules.compiled import moment
-from rules.plan import Plan, compile_plan
+from rules.compiler import compile_plan
+from rules.plan import Plan
 from rules.rule_set import load_directory
 from rules.step import Decision, Timer, step
 

@@ -26,8 +26,8 @@ from benchmarks.engine import Rules
 from benchmarks.results import deliver, machine
 from benchmarks.workload import CATALOG, Workload, copy_rules
 from profiles import Event, Profile, decode_event
+from rules.compiler import compile_plan
 from rules.definition import EventRef, Segment
-from rules.plan import compile_plan
 from rules.rule_set import RuleSet, load_directory
 from rules.step import step
 

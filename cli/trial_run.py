@@ -20,12 +20,12 @@ import xxhash
 
 from cli.history import DAY, Account, Share, Source
 from profiles.profile import NEVER, Profile
+from rules.compiler import compile_plan
 from rules.definition import Segment
 from rules.duration import format_duration
 from rules.history import History
 from rules.measured import unmeasured
 from rules.order import asks_for
-from rules.plan import compile_plan
 from rules.population import Population
 from rules.rule_set import RuleSet
 from rules.step import Transition

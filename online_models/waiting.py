@@ -18,7 +18,7 @@ from online_models.example import Example, Row
 from profiles.event import Event
 from profiles.profile import NEVER, Profile
 from profiles.values import MICROS, each_reader, micros
-from rules.plan import event_test
+from rules.compiler import event_test
 
 MOST_WAITING: Final = 16
 """Examples of one customer and model whose window is open: where more would be, they are further apart than `Learning.every` says."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from rules.compiler import compile_plan
 from rules.cost import at_most, bound, total
 from rules.definition import Condition, Segment
 from rules.errors import RuleError
 from rules.journeys import Trail
 from rules.parse import parse_rule
-from rules.plan import Plan, compile_plan
+from rules.plan import Plan
 from rules.slots import Keyed, Numbers, Returns, Slot, Times
 
 MOST_OF_SEGMENT: Final = 256 * 1024

@@ -47,7 +47,7 @@ class History:
     epoch milliseconds.
 
     >>> from rules.definition import EventRef, Happened, Segment
-    >>> from rules.plan import compile_plan
+    >>> from rules.compiler import compile_plan
     >>> from types import SimpleNamespace
     >>> plan = compile_plan([Segment("bought", Happened(EventRef("Order"), within=100))])
     >>> history = History(SimpleNamespace(version=1, code=3, plan=plan))

@@ -13,11 +13,12 @@ from typing import Final
 
 from profiles.event import Event
 from profiles.values import MICROS
+from rules.compiler import Compiler
 from rules.definition import Rfm, Segment
 from rules.history import History
 from rules.kinds.rfm import Purchases, measure_key, purchases, scored
 from rules.order import leaves
-from rules.plan import Compiler, Limits
+from rules.plan import Limits
 from rules.population import Population
 from rules.project import UTC
 from rules.rule_set import RuleSet

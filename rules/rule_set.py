@@ -110,7 +110,7 @@ class RuleSet:
     @cached_property
     def plan(self) -> Plan:
         """The compiled rules; made at first use."""
-        from rules.plan import compile_plan
+        from rules.compiler import compile_plan
 
         return compile_plan(self.segments, population=self.population)
 

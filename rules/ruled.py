@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from rules.compiler import compile_plan
 from rules.payload import code_of
-from rules.plan import Limits, Plan, compile_plan
+from rules.plan import Limits, Plan
 from rules.rule_set import RuleSet
 
 

@@ -21,11 +21,12 @@ from profiles.document import suggestion
 from profiles.event import Event
 from profiles.profile import NEVER, Profile
 from rules.compiled import moment
+from rules.compiler import compile_plan
 from rules.definition import Group, Operator, Score, Segment, Test
 from rules.duration import format_duration
 from rules.measured import measures, told_population
 from rules.order import asks_for
-from rules.plan import Plan, compile_plan
+from rules.plan import Plan
 from rules.step import Decision, Timer, Transition, step
 
 DEFAULT_NOW: Final = 1_772_442_000_000

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from rules.plan import Compiler
+    from rules.compiler import Compiler
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from online_models.definition import Candidate, Fairness, Learning, Model, Scori
 from online_models.example import Row
 from online_models.predictor import Output
 from profiles import Profile
+from rules.compiler import Compiler
 from rules.definition import EventRef
-from rules.plan import Compiler
 from rules.watch import Watched
 
 WINDOW = 40

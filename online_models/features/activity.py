@@ -12,13 +12,13 @@ from online_models.features.reading import AS, DURING, LOG, WHERE, Line, event_k
 from profiles.profile import NEVER, Profile
 from profiles.values import MICROS
 from rules.calendar import DAY, MINUTE
+from rules.compiler import Compiler
 from rules.decay import left
 from rules.definition import ANY_EVENT, EventRef
 from rules.kinds.engagement import fading_points, read_points
 from rules.kinds.kind import Key
 from rules.kinds.numbers import now_and_before
 from rules.kinds.sessions import DEFAULT_GAP, sessions_of
-from rules.plan import Compiler
 from rules.reader import LARGEST_COUNT
 from rules.slots import Slot, State
 

@@ -12,9 +12,9 @@ from online_models.features.kind import Attached, Column, FeatureKind, Read
 from online_models.features.reading import AS
 from profiles.profile import Profile
 from rules.calendar import DAY, HOUR, MINUTE, WEEKDAYS, local_time
+from rules.compiler import Compiler
 from rules.kinds.calendar import ZONE_TRAIT, whereabouts
 from rules.kinds.kind import Key
-from rules.plan import Compiler
 
 Part = Literal["hour", "weekday"]
 

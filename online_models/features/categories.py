@@ -11,12 +11,12 @@ from online_models.features.reading import AS, ENCODE, Line, event_keys, within_
 from profiles.profile import NEVER, Profile
 from profiles.values import MICROS, identity, micros
 from rules.calendar import DAY
+from rules.compiler import Compiler
 from rules.condition_reader import LONGEST_TRAIT
 from rules.definition import ANY_EVENT, EventRef, Operator, Test
 from rules.kinds.context import newest_at
 from rules.kinds.kind import Key
 from rules.newest import Newest
-from rules.plan import Compiler
 from rules.slots import Keyed
 
 _MARK: Final = 9

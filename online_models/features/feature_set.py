@@ -10,7 +10,7 @@ from online_models.example import Row
 from online_models.features.kind import Attached, Column, Read
 from online_models.features.vocabulary import KINDS
 from profiles.profile import Profile
-from rules.plan import Compiler
+from rules.compiler import Compiler
 from rules.watch import Watched
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from profiles.profile import Profile
+from rules.compiler import Compiler
 from rules.kinds.kind import Key
-from rules.plan import Compiler
 
 if TYPE_CHECKING:
     from online_models.features.reading import Line

@@ -13,10 +13,10 @@ from online_models.features.reading import AS, LOG, Line, event_keys, within_key
 from profiles.profile import NEVER, Profile
 from profiles.values import MICROS, micros
 from rules.calendar import DAY
+from rules.compiler import Compiler
 from rules.definition import ANY_EVENT, EventRef
 from rules.kinds.kind import Key
 from rules.newest import Newest
-from rules.plan import Compiler
 
 _ORDER: Final = "Order Completed"
 _CART: Final = "Cart Updated"

@@ -10,10 +10,10 @@ from online_models.features.kind import Attached, FeatureKind
 from online_models.features.reading import AS, Line
 from profiles.profile import Profile
 from rules.calendar import DAY
+from rules.compiler import Compiler
 from rules.definition import ANY_EVENT, EventRef
 from rules.kinds.kind import Key
 from rules.kinds.numbers import meant_among
-from rules.plan import Compiler
 from rules.reader import LARGEST_COUNT
 
 _WITHIN: Final = 90 * DAY

@@ -14,7 +14,7 @@ from rules.kinds.kind import Kind
 __all__ = ["KINDS", "compile_kind", "event_during", "journey_slot"]
 
 if TYPE_CHECKING:
-    from rules.plan import Compiler
+    from rules.compiler import Compiler
 
 KINDS: Final[dict[str, Kind]] = {
     one.key: one

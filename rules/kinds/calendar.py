@@ -18,8 +18,8 @@ from rules.newest import Newest
 from rules.predicates import Predicate
 
 if TYPE_CHECKING:
+    from rules.compiler import Compiler
     from rules.condition_reader import ConditionReader
-    from rules.plan import Compiler
 
 ZONE_TRAIT: Final = "timezone"
 """The trait that says where a customer is, before all else."""

@@ -19,8 +19,8 @@ from rules.predicates import compare, thresholds
 from rules.vocabulary import VALUE_OPERATORS
 
 if TYPE_CHECKING:
+    from rules.compiler import Compiler
     from rules.condition_reader import ConditionReader
-    from rules.plan import Compiler
 
 _EXAMPLE: Final = "write `context: {device.type: mobile}`"
 

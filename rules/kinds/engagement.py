@@ -15,8 +15,8 @@ from rules.kinds.kind import Key, Kind
 from rules.predicates import compare_exactly, only_from_below, reads, thresholds, turns_at
 
 if TYPE_CHECKING:
+    from rules.compiler import Compiler
     from rules.condition_reader import ConditionReader
-    from rules.plan import Compiler
 
 MOST_POINTS: Final = 10_000
 """For one event. With so many, ninety thousand events within one half-life can be added up."""

@@ -18,8 +18,8 @@ from rules.kinds.kind import Key, Kind
 from rules.predicates import Predicate, reads
 
 if TYPE_CHECKING:
+    from rules.compiler import Compiler
     from rules.condition_reader import ConditionReader
-    from rules.plan import Compiler
 
 MOST_STEPS: Final = 10
 """Steps of one sequence, silences among them."""

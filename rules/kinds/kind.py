@@ -11,8 +11,8 @@ from rules.compiled import Compiled
 from rules.definition import Condition
 
 if TYPE_CHECKING:
+    from rules.compiler import Compiler
     from rules.condition_reader import ConditionReader
-    from rules.plan import Compiler
 
 Shape = Literal[
     "anything",

@@ -12,8 +12,8 @@ from rules.duration import format_duration
 from rules.kinds.kind import Key, Kind
 
 if TYPE_CHECKING:
+    from rules.compiler import Compiler
     from rules.condition_reader import ConditionReader
-    from rules.plan import Compiler
 
 
 def _read(reader: ConditionReader, outer: Mapping) -> Condition:

@@ -30,8 +30,8 @@ from rules.reader import LARGEST_COUNT
 from rules.tallies import Number, Tally, numbers_at, one
 
 if TYPE_CHECKING:
+    from rules.compiler import Compiler
     from rules.condition_reader import ConditionReader
-    from rules.plan import Compiler
 
 FUNCTIONS: Final = ("count", "rate", "trend")
 """Functions of `aggregate` that are read here."""

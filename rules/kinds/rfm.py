@@ -18,8 +18,8 @@ from rules.predicates import compare_exactly, reads, thresholds
 from rules.tallies import Tally, numbers_at
 
 if TYPE_CHECKING:
+    from rules.compiler import Compiler
     from rules.condition_reader import ConditionReader
-    from rules.plan import Compiler
 
 MEASURES: Final = ("recency", "frequency", "monetary")
 SCORES: Final = tuple(f"{one}_score" for one in MEASURES)

@@ -15,8 +15,8 @@ from rules.kinds.kind import Key, Kind
 from rules.predicates import compare_exactly, thresholds
 
 if TYPE_CHECKING:
+    from rules.compiler import Compiler
     from rules.condition_reader import ConditionReader
-    from rules.plan import Compiler
 
 _OPERATORS: Final = (Operator.GT, Operator.GTE, Operator.LT, Operator.LTE, Operator.BETWEEN)
 _AGE: Final = Key("max_age", "duration", "a score older than this counts as missing")

@@ -16,8 +16,8 @@ from rules.slots import Slot, State
 from rules.vocabulary import COUNT_OPERATORS, NOT_OPERATORS, SINCE_OPERATORS
 
 if TYPE_CHECKING:
+    from rules.compiler import Compiler
     from rules.condition_reader import ConditionReader
-    from rules.plan import Compiler
 
 SESSIONS: Final = 8
 """Sessions that are kept: events that come late may join the newest of them to the ones before."""

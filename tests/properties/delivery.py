@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from profiles import NEVER, Event, Profile, decode_profile, encode_profile
+from rules.compiler import compile_plan
 from rules.definition import Segment
-from rules.plan import Limits, Plan, compile_plan
+from rules.plan import Limits, Plan
 from rules.step import Decision, Timer, Transition, step
 from tests.oracle import Change, Oracle
 from tests.properties.strategies import STEP, Handing, Scores, Story

@@ -10,8 +10,9 @@ from online_models.definition import Learning, Model, Scoring, Target
 from online_models.example import Example
 from online_models.serving import Serving, advance
 from profiles import NEVER, Event
+from rules.compiler import compile_plan
 from rules.definition import EventRef, Segment
-from rules.plan import Limits, compile_plan
+from rules.plan import Limits
 from rules.step import Decision, Timer
 from tests.models import Counted, model
 from tests.properties.delivery import NOTHING, Customer, Rules

@@ -15,8 +15,8 @@ from online_models.definition import Feature
 from online_models.features import KINDS, FeatureSet
 from online_models.features.activity import Age
 from profiles import Event, encode_profile
+from rules.compiler import compile_plan
 from rules.definition import Segment
-from rules.plan import compile_plan
 from tests.oracle_conditions import History, Seen
 from tests.oracle_features import expected_row
 from tests.properties import strategies as some

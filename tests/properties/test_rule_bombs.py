@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 
 from profiles.document import MAX_BYTES
+from rules.compiler import compile_plan
 from rules.errors import SHOWN_ERRORS, RuleError, RuleErrors
 from rules.parse import Rule, parse_rule
-from rules.plan import compile_plan
 from tests.properties.rule_documents import Document, rule_files
 
 HEAD = "segment: x\nwhen: "

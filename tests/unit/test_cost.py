@@ -14,10 +14,11 @@ import pytest
 from cli.main import main
 from profiles.values import KEY_LENGTH
 from rules import reference
+from rules.compiler import compile_plan
 from rules.cost import at_most, bound, costs, membership, most_numbers, total
 from rules.definition import Segment
 from rules.parse import parse_rule
-from rules.plan import Plan, compile_plan
+from rules.plan import Plan
 from rules.slots import Numbers
 from tests.properties.strategies import event
 

@@ -17,10 +17,10 @@ from online_models.features.shares import Share
 from profiles.document import load
 from profiles.event import Event
 from profiles.profile import Profile
+from rules.compiler import compile_plan
 from rules.condition_reader import ConditionReader
 from rules.definition import ANY_EVENT, EventRef, Operator, Test
 from rules.parse import parse_rule
-from rules.plan import compile_plan
 from tests.properties.delivery import Customer, Rules
 
 MINUTE = 60_000

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from profiles import Event, Profile
+from rules.compiler import compile_plan
 from rules.decay import SPANS, Decay, left, reaches
 from rules.definition import EventRef, Happened, Hysteresis, Operator, Rfm, Test, Trend
 from rules.errors import RuleErrors
 from rules.kinds.rfm import measure_key
 from rules.parse import parse_rule
-from rules.plan import compile_plan
 from rules.population import Population, read_population
 from rules.slots import CONTRIBUTIONS, PANES
 from rules.tallies import Tally, one

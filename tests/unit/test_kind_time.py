@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from profiles.event import Event
+from rules.compiler import compile_plan
 from rules.definition import (
     Condition,
     Context,
@@ -23,7 +24,6 @@ from rules.definition import (
 )
 from rules.errors import RuleErrors
 from rules.parse import parse_rule
-from rules.plan import compile_plan
 from rules.predicates import compile_test
 from tests.properties import delivery
 

@@ -11,7 +11,8 @@ from flink_jobs.outputs import Destination
 from flink_jobs.worker import HANDOVER_PARTITION, REQUEST_PARTITION
 from profiles import Profile, decode_event, decode_profile, encode_profile
 from rules import handover
-from rules.plan import Limits, compile_plan
+from rules.compiler import compile_plan
+from rules.plan import Limits
 from rules.rule_set import RuleSet
 from rules.step import step
 from tests.frames import DAY, FILES, MINUTE, MONTH, START, Operator, payload, record

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from profiles import Profile, decode_event
+from rules.compiler import compile_plan
 from rules.cost import bound, costs
-from rules.plan import compile_plan
 from rules.rule_set import load_directory
 from rules.ruled import live
 from rules.step import step

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 from profiles.event import Event
 from profiles.profile import Profile
+from rules.compiler import Compiler, compile_plan
 from rules.definition import EventRef, Happened, Segment
-from rules.plan import Compiler, compile_plan
 from rules.step import step
 from rules.watch import Watched
 
