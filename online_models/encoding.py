@@ -60,7 +60,11 @@ def number_of(value: Any) -> float | None:
 
 def value_of(value: Any) -> str | None:
     """The category in a row as text, None where it is unknown."""
-    return None if value is None else str(value)[:LONGEST_VALUE]
+    if value is None:
+        return None
+    text = str(value)[:LONGEST_VALUE]
+    # Half a pair of surrogates, which JSON can hold, is no text that could be stored.
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 class NumberColumn:
@@ -116,9 +120,12 @@ class TargetColumn:
     def number(self, value: Any) -> float | None:
         """The mean of the labels of earlier examples with this value, drawn towards that of all."""
         text = value_of(value)
-        if text is None:
-            return None
-        weight, total = self.values.get(text) or (self.rest if len(self.values) >= TARGET_VALUES else (0.0, 0.0))
+        return None if text is None else self.encoded(text)
+
+    def encoded(self, text: str | None) -> float:
+        """The number that stands for a value; None for one that was never seen."""
+        known = None if text is None else self.values.get(text)
+        weight, total = known or (self.rest if len(self.values) >= TARGET_VALUES else (0.0, 0.0))
         return (total + SMOOTHING * self.mean) / (weight + SMOOTHING)
 
     def remember(self, value: Any) -> None:
@@ -229,7 +236,7 @@ class HashColumn:
     @staticmethod
     def bucket(text: str) -> int:
         """Which bucket a value falls into."""
-        return int(xxhash.xxh64_intdigest(text.encode("utf-8", "surrogatepass"), HASH_SEED)) % HASH_BUCKETS
+        return int(xxhash.xxh64_intdigest(text.encode(), HASH_SEED)) % HASH_BUCKETS
 
     def indicator(self, value: Any) -> int | None:
         """The feature that is 1 for this value; None where it is unknown, or was never learnt."""

@@ -277,7 +277,7 @@ def _listed() -> tuple[Estimator, ...]:
             "classifier",
             "passive-aggressive classification",
             lm.PAClassifier,
-            (_number("C", 1e-4, 100.0), _whole("mode", 0, 2), _flag("learn_intercept")),
+            (_number("C", 1e-4, 100.0), _whole("mode", 1, 2), _flag("learn_intercept")),
             **_SPARSE,
         ),
         Estimator(
@@ -294,7 +294,7 @@ def _listed() -> tuple[Estimator, ...]:
             "regressor",
             "passive-aggressive regression",
             lm.PARegressor,
-            (_number("C", 1e-4, 100.0), _whole("mode", 0, 2), _number("eps", 0.0, 1e6), _flag("learn_intercept")),
+            (_number("C", 1e-4, 100.0), _whole("mode", 1, 2), _number("eps", 0.0, 1e6), _flag("learn_intercept")),
             **_SPARSE,
         ),
         # --- trees and forests

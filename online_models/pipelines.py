@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
 
+import msgspec
+import xxhash
+
 from online_models.calibration import Calibrator, Isotonic, Platt
 from online_models.definition import Candidate, Model, Step
 from online_models.encoding import Column, Encoder
@@ -50,6 +53,23 @@ def make_predictor(model: Model, candidate: Candidate, columns: Sequence[Column]
     return made
 
 
+def digest_of(task: str, candidate: Candidate, columns: Sequence[Column]) -> str:
+    """What a predictor is made from, in short: two with the same can take over what the other has learnt."""
+    pipeline = [[step.name, _plain(step.parameters)] for step in candidate.pipeline]
+    written = [task, candidate.calibrate, pipeline, [[each.name, each.category, each.encode] for each in columns]]
+    return xxhash.xxh3_128_hexdigest(msgspec.msgpack.encode(written, order="sorted"))
+
+
+def _plain(written: Any) -> Any:
+    if isinstance(written, Step):
+        return {written.name: _plain(written.parameters)}
+    if isinstance(written, Mapping):
+        return {str(name): _plain(value) for name, value in written.items()}
+    if isinstance(written, list | tuple):
+        return [_plain(each) for each in written]
+    return written
+
+
 class _Workshop:
     """Makes pipelines and notes what is wrong with them."""
 
@@ -82,7 +102,8 @@ class _Workshop:
         if candidate.calibrate != "none":
             calibrator = Platt() if candidate.calibrate == "platt" else Isotonic()
         final = ESTIMATORS[candidate.pipeline[-1].name]
-        return RiverPredictor(self.task, Encoder(columns), steps, final, calibrator), []
+        digest = digest_of(self.task, candidate, columns)
+        return RiverPredictor(self.task, Encoder(columns), steps, final, calibrator, digest), []
 
     def pipeline(self, steps: Sequence[Step], nested: bool) -> list[Any]:
         """The estimators of a pipeline; none where something is wrong."""

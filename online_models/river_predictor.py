@@ -33,7 +33,13 @@ class RiverPredictor:
     """
 
     def __init__(
-        self, task: str, encoder: Encoder, steps: Sequence[Any], final: Estimator, calibrator: Calibrator | None = None
+        self,
+        task: str,
+        encoder: Encoder,
+        steps: Sequence[Any],
+        final: Estimator,
+        calibrator: Calibrator | None = None,
+        digest: str = "",
     ) -> None:
         self.task = task
         self.encoder = encoder
@@ -41,6 +47,7 @@ class RiverPredictor:
         self.estimator = steps[-1]
         self.final = final
         self.calibrator = calibrator
+        self.digest = digest
         self.learnt = 0
         self.owed = [0.0, 0.0]
         # How many features and which labels were there when it was last settled.
