@@ -67,6 +67,8 @@ class Course:
             if failure := contender.learn(example):
                 failed = True
                 self._say("quarantined", at, contender.name, {"failure": failure, "example_at": example.at})
+            for change in contender.predictor.happened():
+                self._say("persona", at, contender.name, change)
         if not failed:
             self.rows = [*self.rows[1 - _TRIED :], example.row]
         self.since = min(self.since, at)
@@ -146,6 +148,7 @@ class Course:
         candidates = {
             one.name: {
                 **one.figures.report(),
+                **self.kit.describe(one.figures, one.predictor),
                 "version": one.good.version if one.good else 0,
                 "role": "champion" if one.name == self.champion else "challenger",
                 "examples": one.lineage.examples,

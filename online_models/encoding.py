@@ -15,12 +15,12 @@ differs from process to process; for small numbers it does not.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import xxhash
 
 from online_models.example import Row
+from online_models.features.kind import Column
 
 ONEHOT_VALUES: Final = 20
 HASH_BUCKETS: Final = 32
@@ -32,15 +32,6 @@ LARGEST: Final = 1e12
 LONGEST_VALUE: Final = 200
 
 Features = dict[int, float]
-
-
-@dataclass(frozen=True)
-class Column:
-    """One value of a row: a number, or a category and how it is encoded."""
-
-    name: str
-    category: bool = False
-    encode: Literal["onehot", "hash", "target"] = "onehot"
 
 
 def number_of(value: Any) -> float | None:

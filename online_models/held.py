@@ -36,7 +36,8 @@ class Held:
     `counts`: how many outputs were asked for, by what came of them (`predicted`, `unknown`, `quarantined`).
 
     >>> class Half:
-    ...     def predict(self, row): return 0.5
+    ...     def predict(self, row, previous=None): return 0.5
+    ...     def happened(self): return []
     ...     def learn(self, row, label, weight): ...
     ...     def reasons(self, row): return []
     >>> held = Held(Model("churn", "classification", (), ()))
@@ -71,20 +72,20 @@ class Held:
         told = {"kind": "quarantined", "model": self.model.name, "candidate": candidate, "version": version}
         self.reports.append({**told, "reason": reason})
 
-    def score(self, row: Row) -> tuple[int, Output] | None:
-        """Version and output of the champion for a row; None where there is none, or it cannot tell."""
-        return None if self.champion is None else self._output(self.champion, row)
+    def score(self, row: Row, previous: Output | None = None) -> tuple[int, Output] | None:
+        """Version and output of the champion for a row; None where there is none, or it cannot tell. `previous` is the score so far."""
+        return None if self.champion is None else self._output(self.champion, row, previous)
 
     def predictions(self, row: Row) -> dict[str, list[Any]]:
         """What every candidate says of a row: `[version, output]` by its name."""
-        said = {name: self._output(one, row) for name, one in self.versions.items()}
+        said = {name: self._output(one, row, None) for name, one in self.versions.items()}
         return {name: list(found) for name, found in sorted(said.items()) if found is not None}
 
-    def _output(self, one: Version, row: Row) -> tuple[int, Output] | None:
+    def _output(self, one: Version, row: Row, previous: Output | None) -> tuple[int, Output] | None:
         if one.predictor is None:
             return None
         try:
-            output = one.predictor.predict(row)
+            output = one.predictor.predict(row, previous)
         except Exception as error:  # noqa: BLE001  (whatever a model does, customers go on without it, and it is reported)
             wrong = f"{type(error).__name__} in predict"
         else:

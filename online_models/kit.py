@@ -97,11 +97,16 @@ def _no_drift(model: Model) -> Drift | None:
     return None
 
 
+def _nothing(figures: Figures, predictor: Predictor) -> dict[str, Any]:
+    return {}
+
+
 @dataclass(frozen=True)
 class Kit:
     """Functions to make, write and read the candidates of a model, and those who judge them.
 
     `drift` is asked for anew whenever there is another champion: its errors are no continuation of the old one's.
+    `describe` says for a report what a candidate looks like inside.
     `river` and `segue` are the versions that go into the lineage.
     """
 
@@ -110,5 +115,6 @@ class Kit:
     decode: Callable[[Model, Candidate, bytes], Predictor]
     figures: Callable[[Model, Candidate], Figures] = _mean_losses
     drift: Callable[[Model], Drift | None] = _no_drift
+    describe: Callable[[Figures, Predictor], dict[str, Any]] = _nothing
     river: str = ""
     segue: str = ""

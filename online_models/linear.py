@@ -74,7 +74,7 @@ class FrozenLinear:
                 else:
                     self._numbers.append((index, slope, mean))
 
-    def predict(self, row: Row) -> Output | None:
+    def predict(self, row: Row, previous: Output | None = None) -> Output | None:
         """What it says of a row."""
         z = self._bias
         for index, slope, mean in self._numbers:
@@ -105,6 +105,10 @@ class FrozenLinear:
         raise TypeError(
             "a frozen predictor does not learn; let the predictor that it was made from learn, and freeze it anew"
         )
+
+    def happened(self) -> list[dict[str, Any]]:
+        """Nothing: it does not learn."""
+        return []
 
     def reasons(self, row: Row) -> list[tuple[str, float]]:
         """By feature, how much it moves the log odds or the number; largest first."""

@@ -11,6 +11,7 @@ from pathlib import PurePath
 from types import MappingProxyType
 from typing import Any, Final, Literal, cast
 
+from online_models import making
 from online_models.definition import (
     Candidate,
     Fairness,
@@ -24,8 +25,7 @@ from online_models.definition import (
     Target,
     Task,
 )
-from online_models.features import FeatureSet, read_feature
-from online_models.pipelines import check_candidate
+from online_models.features import read_feature
 from profiles.document import DocumentError, Node, Scalar, load, suggestion
 from profiles.document import Mapping as MappingNode
 from profiles.zones import is_zone
@@ -313,9 +313,9 @@ class _ModelReader(ConditionReader):
 
     def check_pipelines(self, root: MappingNode, model: Model) -> None:
         """Note what is wrong with the estimators and their parameters."""
-        columns = FeatureSet(model.features, model.zone).columns
+        columns = making.columns_of(model)
         for candidate in model.candidates:
-            for problem in check_candidate(model, candidate, columns):
+            for problem in making.check(model, candidate, columns):
                 self.errors.append(RuleError(root.file, problem.line, problem.column, problem.message, problem.hint))
 
     def personas(self, outer: Node) -> PersonaRule:

@@ -12,8 +12,9 @@ import xxhash
 
 from online_models.calibration import Calibrator, Isotonic, Platt
 from online_models.definition import Candidate, Model, Step
-from online_models.encoding import Column, Encoder
+from online_models.encoding import Encoder
 from online_models.estimators import ESTIMATORS, FINAL_ROLE, MOST_CHOICES, Estimator, Parameter
+from online_models.features.kind import Column
 from online_models.river_predictor import RiverPredictor
 from profiles.document import suggestion
 

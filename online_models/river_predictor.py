@@ -55,7 +55,7 @@ class RiverPredictor:
 
     # --- what it says -----------------------------------------------------------------------------------------------
 
-    def predict(self, row: Row) -> Output | None:
+    def predict(self, row: Row, previous: Output | None = None) -> Output | None:
         """What it says of a row; None where it cannot tell yet. Does not change it."""
         try:
             said = self._said(row)
@@ -191,6 +191,10 @@ class RiverPredictor:
         times = int(self.owed[kind] + 1e-9)
         self.owed[kind] = max(self.owed[kind] - times, 0.0)
         return min(times, MOST_REPEATS)
+
+    def happened(self) -> list[dict[str, Any]]:
+        """Nothing ever does: what is foretold changes, not what it is foretold of."""
+        return []
 
     # --- why --------------------------------------------------------------------------------------------------------
 

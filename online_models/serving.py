@@ -329,7 +329,8 @@ class _Turn:
                 served.settle_due(state)
                 continue
             row = served.features.read(profile, clock)
-            found = served.held.score(row)
+            before = profile.scores.get(served.name)
+            found = served.held.score(row, before[0] if before is not None else None)
             if found is not None:
                 scores[served.name] = found[1]
             if is_example:

@@ -9,7 +9,7 @@ for why reading it runs no code. The checksum finds damage, not malice. The same
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -18,7 +18,7 @@ import xxhash
 import zstandard
 
 from online_models.definition import Candidate, Model
-from online_models.encoding import Column
+from online_models.features.kind import Column
 from online_models.graph import BadGraph, NotStorable, pack, unpack
 from online_models.pipelines import make_predictor
 from online_models.river_predictor import RiverPredictor
@@ -57,27 +57,39 @@ def encode_predictor(predictor: RiverPredictor) -> bytes:
         body = msgspec.msgpack.encode([state, pack([*predictor.transformers, predictor.estimator])])
     except (NotStorable, OverflowError, UnicodeEncodeError) as error:
         raise UnstorableModel(f"the model cannot be stored: {error}") from error
+    return seal(predictor.digest, body)
+
+
+def seal(digest: str, body: bytes) -> bytes:
+    """A body with its head: who wrote it, and what it is of. `UnstorableModel` where it is too large."""
     if len(body) > MOST_BODY_BYTES:
         hint = "take fewer or less deep trees"
         raise UnstorableModel(f"the model has grown to {len(body):,} bytes, more than {MOST_BODY_BYTES:,}; {hint}")
-    head = msgspec.msgpack.encode(_Head(river.__version__, predictor.digest))
+    head = msgspec.msgpack.encode(_Head(river.__version__, digest))
     packed = zstandard.ZstdCompressor(level=_LEVEL).compress(body)
-    checksum = xxhash.xxh64_digest(packed)
-    return MAGIC + bytes([FORMAT]) + len(head).to_bytes(2, "big") + head + checksum + packed
+    return MAGIC + bytes([FORMAT]) + len(head).to_bytes(2, "big") + head + xxhash.xxh64_digest(packed) + packed
 
 
 def decode_predictor(model: Model, candidate: Candidate, columns: Sequence[Column], data: bytes) -> RiverPredictor:
     """The predictor that `encode_predictor` wrote for this candidate of this model. `UnreadableModel` where it did not."""
     predictor = make_predictor(model, candidate, columns)
-    packed = _opened(predictor.digest, data)
+
+    def take_over(body: bytes) -> None:
+        state, graph = msgspec.msgpack.decode(body)
+        _take_over(predictor, state, unpack(graph))
+
+    unseal(predictor.digest, data, take_over)
+    return predictor
+
+
+def unseal(digest: str, data: bytes, read: Callable[[bytes], None]) -> None:
+    """Give the body of what `seal` made to `read`. `UnreadableModel` where it is of something else, or `read` can make nothing of it."""
+    packed = _opened(digest, data)
     try:
         size = zstandard.get_frame_parameters(packed).content_size
         if not 0 < size <= MOST_BODY_BYTES:
             raise UnreadableModel("the model is too large, or does not say how large")
-        body = zstandard.ZstdDecompressor().decompress(packed, max_output_size=MOST_BODY_BYTES, allow_extra_data=False)
-        state, graph = msgspec.msgpack.decode(body)
-        steps = unpack(graph)
-        _take_over(predictor, state, steps)
+        read(zstandard.ZstdDecompressor().decompress(packed, max_output_size=MOST_BODY_BYTES, allow_extra_data=False))
     except UnreadableModel:
         raise
     except BadGraph as error:
@@ -86,7 +98,6 @@ def decode_predictor(model: Model, candidate: Candidate, columns: Sequence[Colum
         raise UnreadableModel(f"the model is damaged: {type(error).__name__}") from error
     except (RecursionError, MemoryError, OverflowError) as error:
         raise UnreadableModel(f"the model is none that was written here: {type(error).__name__}") from error
-    return predictor
 
 
 def _opened(digest: str, data: bytes) -> bytes:

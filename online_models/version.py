@@ -87,11 +87,14 @@ class ModelEvent(msgspec.Struct):
     `drift`: what it foretells, or is told, has changed. `promoted`: a challenger is champion; `would promote`: it would be, were that
     automatic. `quarantined`: a candidate failed, and goes on from its last good version. `adopted`: a candidate goes on from a version
     that was trained, or gone back to; `refused`: it does not. `restarted`: the definition has changed, and what was learnt is given up;
-    `removed`: there is no such model any more. `candidate` is "" where it is of the model as a whole.
+    `removed`: there is no such model any more. `persona`: a cluster was born, split or died. `candidate` is "" where it is of the
+    model as a whole.
     """
 
     model: str
-    kind: Literal["drift", "promoted", "would promote", "quarantined", "adopted", "refused", "restarted", "removed"]
+    kind: Literal[
+        "drift", "promoted", "would promote", "quarantined", "adopted", "refused", "restarted", "removed", "persona"
+    ]
     at: int
     candidate: str = ""
     detail: dict[str, Any] = {}

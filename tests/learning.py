@@ -21,12 +21,15 @@ class Mean:
     def __init__(self, fading: float = 0.0) -> None:
         self.fading, self.weight, self.sum = fading, 0.0, 0.0
 
-    def predict(self, row: Row) -> Output | None:
+    def predict(self, row: Row, previous: Output | None = None) -> Output | None:
         return self.sum / self.weight if self.weight else None
 
     def learn(self, row: Row, label: float | None, weight: float) -> None:
         self.weight = self.weight * (1 - self.fading) + weight
         self.sum = self.sum * (1 - self.fading) + weight * (label or 0.0)
+
+    def happened(self) -> list[dict[str, object]]:
+        return []
 
     def reasons(self, row: Row) -> list[tuple[str, float]]:
         return []
@@ -44,7 +47,7 @@ class Sgd:
     def __init__(self, rate: float = 0.1) -> None:
         self.rate, self.weights = rate, dict[int, float]()
 
-    def predict(self, row: Row) -> Output | None:
+    def predict(self, row: Row, previous: Output | None = None) -> Output | None:
         total = sum(self.weights.get(at, 0.0) * value for at, value in enumerate(row) if isinstance(value, float))
         if math.isnan(total):
             return total
@@ -63,6 +66,9 @@ class Sgd:
             if isinstance(value, float):
                 slope = self.rate * weight * ((label or 0.0) - output) * value
                 self.weights[at] = self.weights.get(at, 0.0) + slope
+
+    def happened(self) -> list[dict[str, object]]:
+        return []
 
     def reasons(self, row: Row) -> list[tuple[str, float]]:
         return []

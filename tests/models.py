@@ -42,11 +42,14 @@ class Says:
     def __init__(self, says: Callable[[Row], Any]) -> None:
         self.says = says
 
-    def predict(self, row: Row) -> Output | None:
+    def predict(self, row: Row, previous: Output | None = None) -> Output | None:
         return self.says(row)  # type: ignore[no-any-return]
 
     def learn(self, row: Row, label: float | None, weight: float) -> None:
         raise AssertionError("nobody learns where customers are scored")
+
+    def happened(self) -> list[dict[str, object]]:
+        return []
 
     def reasons(self, row: Row) -> list[tuple[str, float]]:
         return [("views", float(row[0])), ("tier", 0.0)]

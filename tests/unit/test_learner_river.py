@@ -28,13 +28,16 @@ class Logistic:
         self.model = linear_model.LogisticRegression(optim.SGD(0.05), l2=0.001)
         self.pipeline = compose.Pipeline(self.scaler, self.model)
 
-    def predict(self, row: Row) -> Output | None:
+    def predict(self, row: Row, previous: Output | None = None) -> Output | None:
         return float(self.pipeline.predict_proba_one(dict(zip(NAMES, row, strict=False)))[True])
 
     def learn(self, row: Row, label: float | None, weight: float) -> None:
         features = dict(zip(NAMES, row, strict=False))
         self.scaler.learn_one(features)
         self.model.learn_one(self.scaler.transform_one(features), bool(label), w=weight)
+
+    def happened(self) -> list[dict[str, object]]:
+        return []
 
     def reasons(self, row: Row) -> list[tuple[str, float]]:
         return []

@@ -205,10 +205,13 @@ def test_a_feature_that_moves_is_named() -> None:
 class Knows:
     """Says the first of two values."""
 
-    def predict(self, row: Row) -> float:
+    def predict(self, row: Row, previous: object = None) -> float:
         return float(row[0])
 
     def learn(self, row: Row, label: float | None, weight: float) -> None: ...
+
+    def happened(self) -> list[dict[str, object]]:
+        return []
 
     def reasons(self, row: Row) -> list[tuple[str, float]]:
         return []
