@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
+from flink_jobs.batch import TIMER_PARTITION
 from flink_jobs.outputs import Destination
-from flink_jobs.worker import TIMER_PARTITION
 from profiles import InvalidRecord, decode_event
 from shop import simulate
 from tests.frames import DAY, MINUTE, START, Operator, payload, record
