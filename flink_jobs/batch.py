@@ -12,7 +12,8 @@ import msgspec
 
 from flink_jobs import outputs
 from flink_jobs.following import Following
-from flink_jobs.outputs import Output
+from flink_jobs.outputs import Destination, Output
+from online_models.example import encode_example
 from profiles import (
     NEVER,
     Event,
@@ -26,7 +27,7 @@ from profiles import (
 from rules.compiled import moment
 from rules.explain import explain
 from rules.handover import is_known, span
-from rules.step import Decision, Timer, forget_due, step
+from rules.step import Decision, Timer, forget_due
 
 if TYPE_CHECKING:
     from flink_jobs.worker import Worker, WorkerSettings
@@ -207,7 +208,7 @@ class _Attempt:
             shadow, profile = profile.waiting if following.keeps(profile) else [], None
         before = span(profile) if following.is_warming else (0, 0)
         had = profile is not None
-        profile, decision = step(profile, following.rules, happening, batch.watermark, None, self.customer)
+        profile, decision = following.step(profile, happening, batch.watermark, self.customer)
         if shadow:
             profile = profile or Profile()
             profile.waiting = shadow
@@ -240,6 +241,9 @@ class _Attempt:
             self.outputs.append(outputs.segment_change(transition, self.batch.settings.source, self.batch.emitted_at))
             self.names.append(transition.kind)
             self.changed_at = transition.effective_at
+        for example in decision.examples:
+            self.outputs.append((Destination.LEARNER, None, encode_example(example)))
+            self.names.append("examples")
 
     # ---- changed rules ----
 

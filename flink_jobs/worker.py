@@ -15,10 +15,12 @@ from typing import Any
 
 import msgspec
 
-from flink_jobs import outputs
+from flink_jobs import model_records, outputs
+from flink_jobs.adoption import Adoption
 from flink_jobs.batch import Batch, Group
 from flink_jobs.following import Following
-from flink_jobs.frames import BATCH, HELLO, PROTOCOL_VERSION, RULES, ProtocolError, serve_standard_streams
+from flink_jobs.frames import BATCH, HELLO, MODEL, PROTOCOL_VERSION, RULES, ProtocolError, serve_standard_streams
+from flink_jobs.modelling import Scoring
 from flink_jobs.outputs import Output
 from profiles import Profile
 from rules.compiled import moment
@@ -35,6 +37,8 @@ class WorkerSettings(msgspec.Struct, forbid_unknown_fields=True):
     expiry: int
     remembered_messages: int
     cached_profiles: int = 20_000
+    models: bool = False
+    """The job has a learner, so that a rule set may have models."""
 
 
 class _Versioned(msgspec.Struct):
@@ -50,8 +54,10 @@ _encode = msgspec.msgpack.Encoder().encode
 class Worker:
     """Answers frames. `now` gives the wall clock in epoch milliseconds and is used for emission times alone."""
 
-    def __init__(self, now: Callable[[], int]) -> None:
+    def __init__(self, now: Callable[[], int], scoring: Scoring | None = None) -> None:
         self.now = now
+        self.scoring = scoring
+        self.adoption = Adoption(scoring) if scoring is not None else None
         self.settings: WorkerSettings | None = None
         self.limits = Limits()
         self.rules: Following | None = None
@@ -70,6 +76,8 @@ class Worker:
             return _encode((HELLO, self.hello(*rest)))
         if kind == RULES:
             return _encode((RULES, *self.follow(*rest)))
+        if kind == MODEL:
+            return _encode((MODEL, *self.adopt(*rest)))
         raise ProtocolError(f"unknown frame {kind}")
 
     def hello(self, version: int, subtask: int, parallelism: int, settings: bytes) -> str:
@@ -90,7 +98,8 @@ class Worker:
         version = _version(payload)
         try:
             rule_set = RuleSet.from_payload(payload)
-            self.rules = Following(rule_set, self.limits, self.rules)
+            has_learner = self.settings is not None and self.settings.models
+            self.rules = Following(rule_set, self.limits, self.rules, self.scoring if has_learner else None)
         except (RuleErrors, ValueError) as error:
             detail = f"rule set refused: {error}"[:4000]
             status = outputs.rule_status(version, False, detail, running, moment(self.now()), "refused", self.place)
@@ -99,10 +108,28 @@ class Worker:
         detail = f"{len(rule_set.segments)} segments"
         if self.rules.is_warming:
             detail = f"{detail}, {len(rule_set.warming)} warming"
-        status = self.status(self.rules, "warming" if self.rules.is_warming else "live", detail)
+        if rule_set.models:
+            detail = f"{detail}, {len(rule_set.models)} models"
+        told = [self.status(self.rules, "warming" if self.rules.is_warming else "live", detail)]
+        if has_learner:
+            told.append(model_records.definitions(rule_set))
         gc.collect()
         gc.freeze()  # the plan lives for long: the collector need not walk it again and again
-        return True, detail, [status], {"rules_accepted": 1}
+        return True, detail, told, {"rules_accepted": 1}
+
+    def adopt(self, record: bytes, now: bool) -> tuple[list[Output], dict[str, int]]:
+        """Score by the version in a record from now on, or, unless it must be `now`, as soon as it has been read."""
+        if self.adoption is None or self.rules is None or self.rules.serving is None:
+            return [], {}
+        self.adoption.take(record, self.rules.serving, now)
+        return self.adopted()
+
+    def adopted(self) -> tuple[list[Output], dict[str, int]]:
+        """What there is to say of versions. All subtasks adopt the same, so the first one alone counts and says it."""
+        assert self.adoption is not None
+        said, counts = self.adoption.outputs, self.adoption.counts
+        self.adoption.outputs, self.adoption.counts = [], Counter()
+        return ([], {}) if self.place[0] else (said, dict(counts))
 
     def status(self, rules: Following, stage: str, detail: str) -> Output:
         """Word that this subtask has come to a stage of the rule set that it follows."""
@@ -114,9 +141,19 @@ class Worker:
         """Apply each customer's arrivals in order: new states and timers, outputs, counts."""
         if self.rules is None or self.settings is None:
             raise ProtocolError("a batch came before the rules")
+        adoption, serving = self.adoption, self.rules.serving
+        if adoption is not None and adoption.waits and serving is not None:
+            adoption.adopt_read(serving)
         work = Batch(self, self.rules, self.settings, watermark)
         results = [work.nobody(group) if not group[0] else work.customer(group) for group in groups]
-        return results, work.outputs, Counter(work.names)
+        counts = Counter(work.names)
+        if serving is not None:
+            counts += self.rules.counted()
+            work.outputs += map(model_records.reported, serving.reports())
+            said, adopted = self.adopted()
+            work.outputs += said
+            counts.update(adopted)
+        return results, work.outputs, counts
 
 
 def _version(payload: bytes) -> int | None:

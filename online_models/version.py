@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
+
+KEPT: Final = 20
+"""Versions of a candidate that are kept: the newest. The champion's is among them, being the newest of its candidate."""
+
+Role = Literal["champion", "challenger"]
 
 
 class Lineage(msgspec.Struct):
@@ -35,7 +40,7 @@ class ModelVersion(msgspec.Struct):
     model: str
     candidate: str
     version: int
-    role: Literal["champion", "challenger"]
+    role: Role
     digest: str
     created_at: int
     lineage: Lineage
@@ -45,4 +50,61 @@ class ModelVersion(msgspec.Struct):
     @property
     def key(self) -> str:
         """The key of its record: of each version of a candidate one record is kept."""
-        return f"{self.model}/{self.candidate}/{self.version}"
+        return version_key(self.model, self.candidate, self.version)
+
+
+class Retired(msgspec.Struct):
+    """A version that is not kept any more: the record of its key is to be deleted."""
+
+    model: str
+    candidate: str
+    version: int
+
+    @property
+    def key(self) -> str:
+        """The key of the record."""
+        return version_key(self.model, self.candidate, self.version)
+
+
+class Quality(msgspec.Struct):
+    """How good the candidates of a model were, at `at` (epoch ms of event time).
+
+    `candidates`: by name, the figures of each with its `version`, `role` and `examples` learnt. `contests`: how each challenger stands
+    against the champion; see `online_models.contest.Verdict`.
+    """
+
+    model: str
+    digest: str
+    at: int
+    champion: str
+    candidates: dict[str, dict[str, Any]]
+    contests: list[dict[str, Any]]
+
+
+class ModelEvent(msgspec.Struct):
+    """Something that happened to a model, at `at` (epoch ms of event time).
+
+    `drift`: what it foretells, or is told, has changed. `promoted`: a challenger is champion; `would promote`: it would be, were that
+    automatic. `quarantined`: a candidate failed, and goes on from its last good version. `adopted`: a candidate goes on from a version
+    that was trained, or gone back to; `refused`: it does not. `restarted`: the definition has changed, and what was learnt is given up;
+    `removed`: there is no such model any more. `candidate` is "" where it is of the model as a whole.
+    """
+
+    model: str
+    kind: Literal["drift", "promoted", "would promote", "quarantined", "adopted", "refused", "restarted", "removed"]
+    at: int
+    candidate: str = ""
+    detail: dict[str, Any] = {}
+
+
+Published = ModelVersion | Retired | Quality | ModelEvent
+"""What a learner has to say."""
+
+
+def version_key(model: str, candidate: str, version: int) -> str:
+    """The key of the record of a version.
+
+    >>> version_key("churn", "tree", 7)
+    'churn/tree/7'
+    """
+    return f"{model}/{candidate}/{version}"

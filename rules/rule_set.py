@@ -46,6 +46,7 @@ __all__ = [
 
 MOST_PAYLOAD: Final = 8 * 1024 * 1024
 MOST_FILES: Final = 10_000
+MOST_MODELS: Final = 50
 FORMAT: Final = 1
 """Of the payload. A reader refuses one that it does not know rather than misread it."""
 
@@ -66,7 +67,8 @@ class RuleSet:
     new), and `meant_since` has the versions of those texts. Until the history of these segments has been counted, customers are
     evaluated under `active`; then the same version is published again without `warming`. `interim`: this is such an `active` one.
 
-    `population` is what scores compare customers with; empty until it has been measured.
+    `population` is what scores compare customers with; empty until it has been measured. `models` maps names of model files to
+    their texts, which nobody here reads.
     """
 
     version: int
@@ -81,6 +83,7 @@ class RuleSet:
     meant_since: Mapping[str, int] = field(default_factory=dict)
     interim: bool = False
     population: Population = field(default_factory=Population)
+    models: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def stage(self) -> int:
@@ -137,6 +140,7 @@ class RuleSet:
                 dict(sorted(self.warming.items())),
                 {name: self.meant_since[name] for name in sorted(self.warming.keys() & self.meant_since.keys())},
                 self.population.plain() if self.population.bounds else None,
+                models=dict(sorted(self.models.items())),
             )
         )
         if len(payload) > MOST_PAYLOAD:
@@ -177,6 +181,7 @@ class RuleSet:
             message=found.message,
             warming=found.warming,
             meant_since=found.meant_since,
+            models=found.models,
         )
         if foreign := sorted(found.warming.keys() - names):
             raise _refused(f"`warming` names segments that are not among the rest: {', '.join(foreign)[:200]}")
@@ -249,6 +254,7 @@ class _Payload(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     warming: dict[str, str | None] = {}
     meant_since: dict[str, int] = {}
     population: Any = None
+    models: dict[str, str] = {}
 
 
 _encode = msgspec.json.Encoder().encode
@@ -266,9 +272,11 @@ def _check(found: _Payload) -> None:
         raise _refused("`author` or `message` is too long")
     if not 1 <= len(found.files) <= MOST_FILES:
         raise _refused(f"a rule set has from 1 to {MOST_FILES:,} files, not {len(found.files):,}")
-    for file in found.files:
+    if len(found.models) > MOST_MODELS:
+        raise _refused(f"a rule set has at most {MOST_MODELS} models, not {len(found.models):,}")
+    for file in (*found.files, *found.models):
         if len(file) > _LONGEST_FILE or not file.isprintable() or not file.endswith(".yaml"):
-            raise _refused(f"{file[:80]!r} is not the name of a rule file")
+            raise _refused(f"{file[:80]!r} is not the name of a {'rule' if file in found.files else 'model'} file")
     for name, version in found.meant_since.items():
         if name not in found.warming or not 1 <= version < found.version:
             raise _refused(f"`meant_since` says of {name[:80]!r} what cannot be")
@@ -467,7 +475,8 @@ def _interim(rule_set: RuleSet) -> RuleSet:
     versions = {one.name: one.version for one in rule_set.segments}
     for name in rule_set.warming:
         versions[name] = rule_set.meant_since.get(name, max(1, rule_set.version - 1))
-    return dataclasses.replace(_assemble(rule_set.version, rules, sources, versions, rule_set.population), interim=True)
+    found = _assemble(rule_set.version, rules, sources, versions, rule_set.population)
+    return dataclasses.replace(found, models=rule_set.models, interim=True)
 
 
 def _stem(file: str) -> str:

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from flink_jobs import batch as module
+from flink_jobs import following
 from flink_jobs.batch import TIMER_PARTITION
 from flink_jobs.frames import BATCH, HELLO, RULES, ProtocolError
 from flink_jobs.outputs import KEY_LIMIT, LATE_LIMIT, RAW_LIMIT, Destination
@@ -196,7 +197,7 @@ def poisoned(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
                 raise ZeroDivisionError("a message with personal data")
             return done
 
-        monkeypatch.setattr(module, "step", failing)
+        monkeypatch.setattr(following, "step", failing)
 
     return poison
 
