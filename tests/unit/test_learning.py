@@ -221,17 +221,13 @@ def test_what_cannot_be_used_is_refused_and_the_version_before_stays() -> None:
     shop.model(b"nonsense")
     assert shop.foretold() == {"line": [1, 0.5]}
     assert shop.counts["models_refused"] == 6
-    assert (
-        shop.refusals()
-        == [
-            "ValueError in reading it",
-            "it was made for another definition of the model",
-            "there is no such candidate",
-            "behind the header there is no version of a model",
-            "behind the header there is no version of a model",
-        ]
-        or shop.refusals()[-1] == "the header is that of another version"
-    )
+    assert shop.refusals() == [
+        "ValueError in reading it",
+        "it was made for another definition of the model",
+        "there is no such candidate",
+        "behind the header there is no version of a model",
+        "the header is that of another version",
+    ]
     for word in shop.written(Destination.MODEL_QUALITY):
         assert complaints("model-quality", word) == []
 

@@ -153,10 +153,9 @@ def test_order_per_customer_needs_as_many_partitions_for_what_is_kept_as_for_wha
 class Admin:
     """A broker of which only what `ensure_topics` asks is there. `policies` are those of the topics that exist."""
 
-    limits: dict[str, Any] = {}
-
-    def __init__(self, policies: dict[str, str]) -> None:
+    def __init__(self, policies: dict[str, str], longest: int) -> None:
         self.policies = policies
+        self.longest = longest
         self.created: list[Any] = []
         self.closed = False
 
@@ -168,15 +167,20 @@ class Admin:
 
     def describe_configs(self, resources: list[Any]) -> Any:
         (resource,) = resources
-        policy = {"cleanup.policy": {"value": self.policies[resource.name]}, **self.limits}
+        policy = {
+            "cleanup.policy": {"value": self.policies[resource.name]},
+            "max.message.bytes": {"value": str(self.longest)},
+        }
         return {"topic": {resource.name: policy}}
 
     def close(self) -> None:
         self.closed = True
 
 
-def ensured(monkeypatch: pytest.MonkeyPatch, policies: dict[str, str], *names: str) -> tuple[Admin, list[str]]:
-    admin = Admin(policies)
+def ensured(
+    monkeypatch: pytest.MonkeyPatch, policies: dict[str, str], *names: str, longest: int = LONGEST_MODEL
+) -> tuple[Admin, list[str]]:
+    admin = Admin(policies, longest)
     monkeypatch.setattr(module, "KafkaAdminClient", lambda **_: admin)
     differences = ensure_topics(settings(), *names)
     assert admin.closed
@@ -207,8 +211,8 @@ def test_a_topic_that_differs_is_named_and_left_as_it_is(monkeypatch: pytest.Mon
 
 
 def test_a_topic_that_takes_no_large_models_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Admin, "limits", {"max.message.bytes": {"value": "1048588"}})
-    _, differences = ensured(monkeypatch, {"model-updates": "compact", "rules": "compact"}, "model-updates", "rules")
+    there = {"model-updates": "compact", "rules": "compact"}
+    _, differences = ensured(monkeypatch, there, *there, longest=1_048_588)
     assert [one.split(";")[0] for one in differences] == [
         f"topic model-updates has max.message.bytes=1048588, expected {LONGEST_MODEL}"
     ]
