@@ -48,14 +48,8 @@ class Following:
             self.changeover = Changeover(self.rules, live, rule_set.warming)
         else:
             self.rules = live = ruled.live(rule_set, limits, read)
-        if (
-            not self.is_warming
-            and before is not None
-            and before.changeover is not None
-            and before.version == self.version
-        ):
-            active = before.changeover.active
-            self.changeover = Changeover(active, live, before.changeover.warming)
+            if before is not None and before.changeover is not None and before.version == self.version:
+                self.changeover = Changeover(before.changeover.active, live, before.changeover.warming)
         self.serving: Serving | None = None
         if models and scoring is not None:
             self.serving = scoring.serving(models, read, before.serving if before is not None else None)

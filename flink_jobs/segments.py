@@ -73,7 +73,7 @@ def learn(outputs: Any, settings: Settings) -> Any:
     All goes to the same sink, so that a version is committed with the examples that it was learnt from.
     """
     jvm = get_gateway().jvm
-    examples = outputs.filter(jvm.segue.ToLearner.only()).name("to the learner").uid("to-learner")
+    examples = outputs.filter(jvm.segue.ToLearner.only()).name("examples").uid("to-learner")
     learner = jvm.segue.LearnerOperator(worker_config(settings, "flink_jobs.learning"))
     learnt = (
         examples.transform("learner", jvm.segue.SegmentOperator.outputType(), learner)
