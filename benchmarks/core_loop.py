@@ -30,7 +30,8 @@ from benchmarks.engine import NEVER, Engine, Rules, decode_profile, encode_profi
 from benchmarks.spec import Spec
 from benchmarks.tally import Tally
 from benchmarks.workload import CATALOG, DISORDER, RULES, Record, Workload, copy_rules
-from flink_jobs.worker import Arrival, Worker, WorkerSettings
+from flink_jobs.batch import Arrival
+from flink_jobs.worker import Worker, WorkerSettings
 from profiles import Profile, decode_event
 from rules.rule_set import load_directory
 from rules.step import step

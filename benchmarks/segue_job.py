@@ -31,6 +31,8 @@ def settings(spec: Spec) -> Settings:
             rules=f"{spec.changes}-rules",
             control=f"{spec.changes}-control",
             explanations=f"{spec.changes}-explanations",
+            model_updates=f"{spec.changes}-model-updates",
+            model_quality=f"{spec.changes}-model-quality",
         ),
         job=Job(
             name=spec.changes,

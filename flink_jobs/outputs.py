@@ -19,14 +19,17 @@ from rules.step import Transition
 
 
 class Destination(IntEnum):
-    """Where an output goes; the operator's router has the topics in this order."""
+    """Where an output goes; the operator's router has the topics in this order. `LEARNER` is the other worker, and no topic."""
 
+    LEARNER = -1
     SEGMENT_CHANGES = 0
     CUSTOMER_SEGMENTS = 1
     DEAD_LETTERS = 2
     LATE_EVENTS = 3
     RULE_STATUS = 4
     EXPLANATIONS = 5
+    MODEL_UPDATES = 6
+    MODEL_QUALITY = 7
 
 
 Output = tuple[int, bytes | None, bytes | None]

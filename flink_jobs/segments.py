@@ -26,7 +26,7 @@ from pyflink.table import StreamTableEnvironment
 
 from flink_jobs.package import package_code
 from flink_jobs.settings import Settings, SettingsError, load_settings
-from flink_jobs.topics import ensure_topics, java_properties, newest_rules
+from flink_jobs.topics import LONGEST_MODEL, ensure_topics, java_properties, newest_rules
 from flink_jobs.worker import WorkerSettings
 from rules.rule_set import RuleSet, load_directory
 
@@ -53,15 +53,37 @@ def build(settings: Settings, rules: RuleSet, from_savepoint: str = "") -> Strea
         .uid("read-record")
         .keyBy(jvm.segue.CustomerKey(), Types.STRING().get_java_type_info())
     )
-    rule_sets = read_rules(environment, settings)  # and what comes on the control topic
+    # With them comes what is on the control topic, and the versions of models.
+    rule_sets = read_rules(environment, settings, with_models=bool(rules.models))
     outputs = (
         customers.connect(rule_sets.broadcast())
         .transform("segments", jvm.segue.SegmentOperator.outputType(), operator(environment, settings, rules))
         .name("segments")
         .uid("segments")
     )
+    if rules.models:
+        outputs = learn(outputs, settings)
     outputs.sinkTo(kafka_sink(settings)).name("outputs").uid("outputs")
     return environment
+
+
+def learn(outputs: Any, settings: Settings) -> Any:
+    """Has the learner take the examples from among the outputs of the segments, and adds what it publishes to the rest.
+
+    All goes to the same sink, so that a version is committed with the examples that it was learnt from.
+    """
+    jvm = get_gateway().jvm
+    examples = outputs.filter(jvm.segue.ToLearner.only()).name("examples").uid("to-learner")
+    learner = jvm.segue.LearnerOperator(worker_config(settings, "flink_jobs.learning"))
+    learnt = (
+        examples.transform("learner", jvm.segue.SegmentOperator.outputType(), learner)
+        .name("learner")
+        .uid("learner")
+        .setParallelism(1)
+        .setMaxParallelism(1)
+    )
+    rest = outputs.filter(jvm.segue.ToLearner.none()).name("to topics").uid("to-topics")
+    return rest.union(_array([learnt], jvm.org.apache.flink.streaming.api.datastream.DataStream))
 
 
 def execution_environment(flink: Configuration, remote: bool) -> StreamExecutionEnvironment:
@@ -181,25 +203,28 @@ def _quote(text: str) -> str:
     return text.replace("'", "''")
 
 
-def read_rules(environment: StreamExecutionEnvironment, settings: Settings) -> Any:
-    """The rules and control topics as one Java stream; its clock keeps time going while no event comes.
+def read_rules(environment: StreamExecutionEnvironment, settings: Settings, with_models: bool) -> Any:
+    """The rules and control topics, and that of models, as one Java stream; its clock keeps time going while no event comes.
 
-    A job without a snapshot reads all rules that there are, but no old control records: they were meant for another life of it.
+    A job without a snapshot reads all rules and models that there are, but no old control records: they were meant for another life of it.
     """
     jvm = get_gateway().jvm
     offsets = jvm.org.apache.flink.connector.kafka.source.enumerator.initializer.OffsetsInitializer
     topics = settings.topics
-    published = _small_topic(environment, settings, topics.rules, offsets.earliest(), jvm.segue.RawBytes(), "rules")
-    control = _small_topic(
-        environment, settings, topics.control, offsets.latest(), jvm.segue.RawBytes.control(), "control"
+    kafka = jvm.org.apache.flink.connector.kafka.source.reader.deserializer.KafkaRecordDeserializationSchema
+    published = _small_topic(
+        environment, settings, topics.rules, offsets.earliest(), kafka.valueOnly(jvm.segue.RawBytes()), "rules"
     )
+    control = kafka.valueOnly(jvm.segue.RawBytes.control())
+    others = [_small_topic(environment, settings, topics.control, offsets.latest(), control, "control")]
+    if with_models:
+        models = jvm.segue.ModelRecords()
+        others.append(_small_topic(environment, settings, topics.model_updates, offsets.earliest(), models, "models"))
     clock = jvm.segue.RulesClock.replay()
     if settings.job.clock == "live":
         clock = jvm.segue.RulesClock.live(watermark_delay(settings))
-    both = JavaGateway.new_array(get_gateway(), jvm.org.apache.flink.streaming.api.datastream.DataStream, 1)
-    both[0] = control
     return (
-        published.union(both)
+        published.union(_array(others, jvm.org.apache.flink.streaming.api.datastream.DataStream))
         .assignTimestampsAndWatermarks(clock)
         .setParallelism(1)
         .name("rules clock")
@@ -210,16 +235,18 @@ def read_rules(environment: StreamExecutionEnvironment, settings: Settings) -> A
 def _small_topic(
     environment: StreamExecutionEnvironment, settings: Settings, topic: str, start: Any, form: Any, uid: str
 ) -> Any:
-    """A topic of one partition as a Java stream of the values of its records."""
+    """A topic of one partition as a Java stream of what `form` makes of its records."""
     jvm = get_gateway().jvm
     kafka = jvm.org.apache.flink.connector.kafka.source
+    # What is written exactly once shall not be read before it is committed; where nothing writes so, this changes nothing.
+    properties = {"isolation.level": "read_committed", **java_properties(settings)}
     source = (
         kafka.KafkaSource.builder()
         .setBootstrapServers(settings.kafka.bootstrap_servers)
-        .setTopics(_array(jvm, [topic]))
+        .setTopics(_array([topic], jvm.java.lang.String))
         .setStartingOffsets(start)
-        .setValueOnlyDeserializer(form)
-        .setProperties(_properties(jvm, java_properties(settings)))
+        .setDeserializer(form)
+        .setProperties(_properties(jvm, properties))
     )
     if settings.job.stop == "latest":
         source = source.setBounded(kafka.enumerator.initializer.OffsetsInitializer.latest())
@@ -229,7 +256,7 @@ def _small_topic(
 
 
 def operator(environment: StreamExecutionEnvironment, settings: Settings, rules: RuleSet) -> Any:
-    """The operator with its worker's command, code, settings and first rule set."""
+    """The operator of the segments, with its worker's settings and first rule set."""
     jvm = get_gateway().jvm
     code = package_code(Path(tempfile.gettempdir()) / f"segue-code-{os.getuid()}")
     environment._j_stream_execution_environment.registerCachedFile(str(code), CODE)  # noqa: SLF001
@@ -240,16 +267,25 @@ def operator(environment: StreamExecutionEnvironment, settings: Settings, rules:
         expiry=settings.job.expiry,
         remembered_messages=settings.job.remembered_messages,
         cached_profiles=settings.batches.cached_profiles,
+        models=bool(rules.models),
     )
     return jvm.segue.SegmentOperator(
-        jvm.segue.SegmentConfig()
-        .setCommand(_list(jvm, [settings.flink.python, "-m", "flink_jobs.worker"]))
-        .setCachedFile(CODE)
-        .setMaxBatch(settings.batches.size)
+        worker_config(settings, "flink_jobs.worker")
         .setLingerMillis(int(settings.batches.linger))
-        .setFrameDeadlineMillis(int(settings.batches.deadline))
         .setSettings(msgspec.json.encode(worker).decode())
         .setRules(rules.to_payload())
+    )
+
+
+def worker_config(settings: Settings, module: str) -> Any:
+    """How a worker is started, and how batches go to it."""
+    jvm = get_gateway().jvm
+    return (
+        jvm.segue.WorkerConfig()
+        .setCommand(_list(jvm, [settings.flink.python, "-m", module]))
+        .setCachedFile(CODE)
+        .setMaxBatch(settings.batches.size)
+        .setFrameDeadlineMillis(int(settings.batches.deadline))
     )
 
 
@@ -265,6 +301,8 @@ def kafka_sink(settings: Settings) -> Any:
         topics.late_events,
         topics.rule_status,
         topics.explanations,
+        topics.model_updates,
+        topics.model_quality,
     ]
     exactly_once = settings.job.delivery == "exactly_once"
     guarantee = (
@@ -274,6 +312,7 @@ def kafka_sink(settings: Settings) -> Any:
         **java_properties(settings),
         "linger.ms": str(settings.batches.linger),
         "transaction.timeout.ms": str(settings.checkpoints.transaction_timeout),
+        "max.request.size": str(LONGEST_MODEL),
     }
     builder = (
         kafka.kafka.sink.KafkaSink.builder()
@@ -287,10 +326,10 @@ def kafka_sink(settings: Settings) -> Any:
     return builder.build()
 
 
-def _array(jvm: Any, texts: list[str]) -> Any:
-    array = JavaGateway.new_array(get_gateway(), jvm.java.lang.String, len(texts))
-    for index, text in enumerate(texts):
-        array[index] = text
+def _array(items: list[Any], kind: Any) -> Any:
+    array = JavaGateway.new_array(get_gateway(), kind, len(items))
+    for index, item in enumerate(items):
+        array[index] = item
     return array
 
 

@@ -65,6 +65,10 @@ class Topics:
     """Read: what the command tells the running job, such as customers whose history was counted. Who writes to it can change state."""
     explanations: str = "explanations"
     """Written: answers to `segue explain`."""
+    model_updates: str = "model-updates"
+    """Read and written, compacted: versions of models. Who writes to it decides how customers are scored."""
+    model_quality: str = "model-quality"
+    """Written: how good models are, and what happens to them."""
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,9 @@ CONTROL_RETENTION: Final = 7 * 86_400_000
 EXPLANATIONS_RETENTION: Final = 3_600_000
 """Who asked has read the answer long before; it is about a person, so it does not stay."""
 
+LONGEST_MODEL: Final = 17 * 1024 * 1024
+"""Bytes of a record of a model: the longest version (see `flink_jobs.model_records`), and room for what goes around it."""
+
 _CLIENT_OPTIONS = {
     "security.protocol": "security_protocol",
     "sasl.mechanism": "sasl_mechanism",
@@ -54,6 +57,8 @@ class Topic:
     compacted: bool = False
     retention: int | None = None
     """How long records are kept, in milliseconds; None: as long as the broker keeps them by itself."""
+    longest: int | None = None
+    """Bytes of the longest batch of records; None: what the broker takes by itself."""
 
 
 def client_options(settings: Settings) -> dict[str, Any]:
@@ -117,6 +122,8 @@ def expected_topics(settings: Settings) -> list[Topic]:
         Topic(topics.rules, 1, compacted=True),
         Topic(topics.control, 1, retention=CONTROL_RETENTION),
         Topic(topics.explanations, 1, retention=EXPLANATIONS_RETENTION),
+        Topic(topics.model_updates, 1, compacted=True, longest=LONGEST_MODEL),
+        Topic(topics.model_quality, 1),
     ]
 
 
@@ -145,6 +152,8 @@ def _create(admin: Any, topic: Topic, replication: int) -> None:
     }
     if topic.retention is not None:
         configs["retention.ms"] = str(topic.retention)
+    if topic.longest is not None:
+        configs["max.message.bytes"] = str(topic.longest)
     new = NewTopic(
         name=topic.name,
         num_partitions=topic.partitions,
@@ -163,20 +172,24 @@ def _differences(admin: Any, topics: list[Topic]) -> list[str]:
     found = []
     for topic in topics:
         answer = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic.name)])
-        policy = _policy(answer)
+        policy = _config(answer, "cleanup.policy")
         if policy is not None and ("compact" in policy) is not topic.compacted:
             wanted = "compact" if topic.compacted else "delete"
             found.append(f"topic {topic.name} has cleanup.policy={policy}, expected {wanted}; left as it is")
+        longest = _config(answer, "max.message.bytes")
+        if topic.longest is not None and longest is not None and int(longest) < topic.longest:
+            limit = f"max.message.bytes={longest}, expected {topic.longest}"
+            found.append(f"topic {topic.name} has {limit}; left as it is, and the job fails on what is longer")
     return found
 
 
-def _policy(answer: Any) -> str | None:
-    """`cleanup.policy` in what kafka-python answers: nested dicts in version 3, response objects before."""
+def _config(answer: Any, name: str) -> str | None:
+    """The setting of that name in what kafka-python answers: nested dicts in version 3, response objects before."""
     if isinstance(answer, dict):
         for key, value in answer.items():
-            if key == "cleanup.policy":
+            if key == name:
                 return str(value["value"]) if isinstance(value, dict) else str(value)
-            found = _policy(value)
+            found = _config(value, name)
             if found is not None:
                 return found
     return None

@@ -11,6 +11,7 @@ from rules.errors import RuleError, RuleErrors
 
 MOST_PAYLOAD: Final = 8 * 1024 * 1024
 MOST_FILES: Final = 10_000
+MOST_MODELS: Final = 50
 FORMAT: Final = 1
 """Of the payload. A reader refuses one that it does not know rather than misread it."""
 
@@ -69,6 +70,7 @@ class Payload(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     meant_since: dict[str, int] = {}
     population: Any = None
     project: str = ""
+    models: dict[str, str] = {}
 
 
 encode_payload = msgspec.json.Encoder().encode
@@ -87,9 +89,11 @@ def check_payload(found: Payload) -> None:
         raise refused("`author` or `message` is too long")
     if not 1 <= len(found.files) <= MOST_FILES:
         raise refused(f"a rule set has from 1 to {MOST_FILES:,} files, not {len(found.files):,}")
-    for file in found.files:
+    if len(found.models) > MOST_MODELS:
+        raise refused(f"a rule set has at most {MOST_MODELS} models, not {len(found.models):,}")
+    for file in (*found.files, *found.models):
         if len(file) > _LONGEST_FILE or not file.isprintable() or not file.endswith(".yaml"):
-            raise refused(f"{file[:80]!r} is not the name of a rule file")
+            raise refused(f"{file[:80]!r} is not the name of a {'rule' if file in found.files else 'model'} file")
     for name, version in found.meant_since.items():
         if name not in found.warming or not 1 <= version < found.version:
             raise refused(f"`meant_since` says of {name[:80]!r} what cannot be")

@@ -72,7 +72,8 @@ class RuleSet:
     new), and `meant_since` has the versions of those texts. Until the history of these segments has been counted, customers are
     evaluated under `active`; then the same version is published again without `warming`. `interim`: this is such an `active` one.
 
-    `population` is what scores compare customers with; empty until it has been measured. `project` is what holds for all rules.
+    `population` is what scores compare customers with; empty until it has been measured. `project` is what holds for all rules. `models`
+    maps names of model files to their texts, which nobody here reads.
     """
 
     version: int
@@ -88,6 +89,7 @@ class RuleSet:
     interim: bool = False
     population: Population = field(default_factory=Population)
     project: Project = NO_PROJECT
+    models: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def stage(self) -> int:
@@ -146,6 +148,7 @@ class RuleSet:
                 {name: self.meant_since[name] for name in sorted(self.warming.keys() & self.meant_since.keys())},
                 self.population.plain() if self.population.bounds else None,
                 self.project.text,
+                models=dict(sorted(self.models.items())),
             )
         )
         if len(payload) > MOST_PAYLOAD:
@@ -187,6 +190,7 @@ class RuleSet:
             message=found.message,
             warming=found.warming,
             meant_since=found.meant_since,
+            models=found.models,
         )
         if foreign := sorted(found.warming.keys() - names):
             raise refused(f"`warming` names segments that are not among the rest: {', '.join(foreign)[:200]}")
@@ -422,7 +426,7 @@ def _interim(rule_set: RuleSet) -> RuleSet:
     for name in rule_set.warming:
         versions[name] = rule_set.meant_since.get(name, max(1, rule_set.version - 1))
     meanwhile = _assemble(rule_set.version, rules, sources, versions, rule_set.population, rule_set.project)
-    return dataclasses.replace(meanwhile, interim=True)
+    return dataclasses.replace(meanwhile, models=rule_set.models, interim=True)
 
 
 def _stem(file: str) -> str:

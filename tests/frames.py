@@ -9,19 +9,10 @@ from typing import Any
 
 import msgspec
 
+from flink_jobs.batch import HANDOVER_PARTITION, RECONCILE_PARTITION, REQUEST_PARTITION, TIMER_PARTITION, Arrival
+from flink_jobs.frames import BATCH, HELLO, PROTOCOL_VERSION, RULES
 from flink_jobs.outputs import Destination
-from flink_jobs.worker import (
-    BATCH,
-    HANDOVER_PARTITION,
-    HELLO,
-    PROTOCOL_VERSION,
-    RECONCILE_PARTITION,
-    REQUEST_PARTITION,
-    RULES,
-    TIMER_PARTITION,
-    Arrival,
-    Worker,
-)
+from flink_jobs.worker import Worker
 from profiles import NEVER
 from rules.rule_set import RuleSet
 

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from flink_jobs.batch import HANDOVER_PARTITION, REQUEST_PARTITION
 from flink_jobs.outputs import Destination
-from flink_jobs.worker import HANDOVER_PARTITION, REQUEST_PARTITION
 from profiles import Profile, decode_event, decode_profile, encode_profile
 from rules import handover
 from rules.compiler import compile_plan

@@ -13,8 +13,10 @@ from kafka import KafkaConsumer
 from kafka.admin import KafkaAdminClient
 
 from flink_jobs import topics as module
+from flink_jobs.model_records import LONGEST_VALUE
 from flink_jobs.settings import Settings, SettingsError, load_settings
 from flink_jobs.topics import (
+    LONGEST_MODEL,
     Record,
     SlowTopicError,
     client_options,
@@ -137,7 +139,7 @@ def test_all_topics_of_the_job_are_expected_once() -> None:
     names = [topic.name for topic in expected_topics(made)]
     assert sorted(names) == sorted(vars(made.topics).values())
     compacted = {topic.name for topic in expected_topics(made) if topic.compacted}
-    assert compacted == {"customer-segments", "rules"}
+    assert compacted == {"customer-segments", "rules", "model-updates"}
 
 
 def test_order_per_customer_needs_as_many_partitions_for_what_is_kept_as_for_what_is_read() -> None:
@@ -151,8 +153,9 @@ def test_order_per_customer_needs_as_many_partitions_for_what_is_kept_as_for_wha
 class Admin:
     """A broker of which only what `ensure_topics` asks is there. `policies` are those of the topics that exist."""
 
-    def __init__(self, policies: dict[str, str]) -> None:
+    def __init__(self, policies: dict[str, str], longest: int) -> None:
         self.policies = policies
+        self.longest = longest
         self.created: list[Any] = []
         self.closed = False
 
@@ -164,14 +167,20 @@ class Admin:
 
     def describe_configs(self, resources: list[Any]) -> Any:
         (resource,) = resources
-        return {"topic": {resource.name: {"cleanup.policy": {"value": self.policies[resource.name]}}}}
+        policy = {
+            "cleanup.policy": {"value": self.policies[resource.name]},
+            "max.message.bytes": {"value": str(self.longest)},
+        }
+        return {"topic": {resource.name: policy}}
 
     def close(self) -> None:
         self.closed = True
 
 
-def ensured(monkeypatch: pytest.MonkeyPatch, policies: dict[str, str], *names: str) -> tuple[Admin, list[str]]:
-    admin = Admin(policies)
+def ensured(
+    monkeypatch: pytest.MonkeyPatch, policies: dict[str, str], *names: str, longest: int = LONGEST_MODEL
+) -> tuple[Admin, list[str]]:
+    admin = Admin(policies, longest)
     monkeypatch.setattr(module, "KafkaAdminClient", lambda **_: admin)
     differences = ensure_topics(settings(), *names)
     assert admin.closed
@@ -185,16 +194,28 @@ def test_missing_topics_are_created_with_their_policy(monkeypatch: pytest.Monkey
     assert set(created) == {topic.name for topic in expected_topics(Settings())} - {"events"}
     for name, topic in created.items():
         assert topic.topic_configs["cleanup.policy"] == (
-            "compact" if name in ("customer-segments", "rules") else "delete"
+            "compact" if name in ("customer-segments", "rules", "model-updates") else "delete"
         )
+    longest = {name: topic.topic_configs.get("max.message.bytes") for name, topic in created.items()}
+    assert int(longest.pop("model-updates")) > LONGEST_VALUE
+    assert set(longest.values()) == {None}
 
 
 def test_a_topic_that_differs_is_named_and_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """Changing `delete` to `compact` on a topic that others use would delete what they rely on."""
-    there = {topic.name: "delete" for topic in expected_topics(Settings())} | {"rules": "compact,delete"}
+    compacted = {"rules": "compact,delete", "model-updates": "compact"}
+    there = {topic.name: "delete" for topic in expected_topics(Settings())} | compacted
     admin, differences = ensured(monkeypatch, there)
     assert admin.created == []
     assert differences == ["topic customer-segments has cleanup.policy=delete, expected compact; left as it is"]
+
+
+def test_a_topic_that_takes_no_large_models_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = {"model-updates": "compact", "rules": "compact"}
+    _, differences = ensured(monkeypatch, there, *there, longest=1_048_588)
+    assert [one.split(";")[0] for one in differences] == [
+        f"topic model-updates has max.message.bytes=1048588, expected {LONGEST_MODEL}"
+    ]
 
 
 def test_only_those_that_are_named_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:

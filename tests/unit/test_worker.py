@@ -10,9 +10,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from flink_jobs import worker as module
+from flink_jobs import batch as module
+from flink_jobs import following
+from flink_jobs.batch import TIMER_PARTITION
+from flink_jobs.frames import BATCH, HELLO, RULES, ProtocolError
 from flink_jobs.outputs import KEY_LIMIT, LATE_LIMIT, RAW_LIMIT, Destination
-from flink_jobs.worker import BATCH, HELLO, RULES, TIMER_PARTITION, ProtocolError, Worker
+from flink_jobs.worker import Worker
 from profiles import Event, decode_profile
 from rules.step import Timer, step
 from tests.frames import DAY, FILES, MINUTE, MONTH, SETTINGS, START, Operator, payload, record
@@ -194,7 +197,7 @@ def poisoned(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
                 raise ZeroDivisionError("a message with personal data")
             return done
 
-        monkeypatch.setattr(module, "step", failing)
+        monkeypatch.setattr(following, "step", failing)
 
     return poison
 

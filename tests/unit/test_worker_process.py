@@ -14,8 +14,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from flink_jobs.frames import BATCH, HELLO, RULES, ProtocolError
 from flink_jobs.outputs import Destination
-from flink_jobs.worker import BATCH, HELLO, RULES, ProtocolError, Worker
+from flink_jobs.worker import Worker
 from profiles import NEVER
 from tests.frames import DAY, SETTINGS, START, Operator, payload, record
 from tests.records import HOSTILE
@@ -114,15 +115,15 @@ def test_stray_prints_do_not_corrupt_the_pipe() -> None:
         textwrap.dedent(
             """
             import os, subprocess, sys
-            from flink_jobs import worker
-            real = worker.decode_event
+            from flink_jobs import batch, worker
+            real = batch.decode_event
             def noisy(*arguments):
                 print("printed")
                 sys.stdout.flush()
                 os.write(1, b"written to descriptor 1\\n")
                 subprocess.run(["echo", "from a child"])
                 return real(*arguments)
-            worker.decode_event = noisy
+            batch.decode_event = noisy
             worker.main()
             """
         )
@@ -143,15 +144,15 @@ def test_it_reads_nothing_of_the_operators_pipe_by_accident() -> None:
         textwrap.dedent(
             """
             import os
-            from flink_jobs import worker
-            real = worker.decode_event
+            from flink_jobs import batch, worker
+            real = batch.decode_event
             def curious(*arguments):
                 try:
                     os.read(0, 100)
                 except OSError:
                     pass
                 return real(*arguments)
-            worker.decode_event = curious
+            batch.decode_event = curious
             worker.main()
             """
         )

@@ -10,6 +10,9 @@ A value is a list of words parted by spaces, several orders by ";":
 Anything else is only noted. The state is JSON: {"seen": arrivals, "next": time or null, "pad": text}.
 Each arrival gives the output (0, customer, "<value or timer@T or none>|<seen>|<watermark>|<partition>:<offset>|<size>|<key>").
 Each frame gives the output (4, null, "a=2,b=1").
+A model's version gives (4, "model", "<its text>|<now or soon>"), and as a learner:
+An example is such a value too, learnt when the watermark says so: outputs (6, "learnt", "<values>@<watermark>"), one frame of examples
+gives (4, null, "examples=N"); slow N has the worker say N times that it is behind. State goes in pieces of WORKER_PIECE bytes.
 What is no record and no timer gives (5, customer, "<handover, look or request>@<offset>|<the rule sets seen>") and leaves the state.
 """
 
@@ -53,6 +56,8 @@ def unpack(data, at=0):
         return text.decode(), at
     if byte == 0xC0:
         return None, at
+    if byte in (0xC2, 0xC3):
+        return byte == 0xC3, at
     if byte in (0xC4, 0xC5, 0xC6):
         return taken(*number({0xC4: "B", 0xC5: "H", 0xC6: "I"}[byte]))
     if byte in (0xD9, 0xDA, 0xDB):
@@ -171,7 +176,52 @@ class Batch:
         return word == "forget"
 
 
+class Learner:
+    def __init__(self):
+        self.waiting, self.learnt, self.slow, self.pieces = [], 0, 0, []
+
+    def answer(self, kind, rest):
+        getattr(self, {4: "examples", 5: "watermark", 6: "snapshot", 7: "restore"}[kind])(*rest)
+
+    def examples(self, examples):
+        for example in examples:
+            value = example.decode()
+            for order in value.split(";"):
+                word, _, number = order.partition(" ")
+                if word == "slow":
+                    self.slow = int(number)
+                elif word in ("die", "hang", "wait", "babble"):
+                    Batch(0, []).obey({}, word, number)
+            self.waiting.append(value)
+        answer(4, [(4, None, f"examples={len(examples)}".encode())], {"offered": len(examples)})
+
+    def watermark(self, watermark):
+        if self.slow:
+            self.slow -= 1
+            answer(5, True, [(6, b"behind", str(self.slow).encode())], {})
+            return
+        learnt, self.waiting = self.waiting, []
+        self.learnt += len(learnt)
+        said = f"{','.join(learnt)}@{watermark}|{self.learnt}"
+        answer(5, False, [(6, b"learnt", said.encode())] if learnt else [], {"learnt": len(learnt)})
+
+    def snapshot(self, piece):
+        size = int(os.environ.get("WORKER_PIECE", "1000"))
+        state = json.dumps([self.waiting, self.learnt]).encode()
+        pieces = [state[at : at + size] for at in range(0, len(state), size)]
+        answer(6, len(pieces), pieces[piece])
+
+    def restore(self, piece, count, data):
+        self.pieces.append(data)
+        said = []
+        if piece == count - 1:
+            self.waiting, self.learnt = json.loads(b"".join(self.pieces))
+            said = [(4, b"restored", f"{count > 1}".encode())]
+        answer(7, said, {})
+
+
 def main():
+    learner = Learner()
     frozen = os.environ.get("WORKER_FROZEN")
     while len(header := stdin.read(4)) == 4:
         frame, _ = unpack(stdin.read(struct.unpack(">I", header)[0]))
@@ -187,6 +237,11 @@ def main():
             RULES.append(f"{rules.get('version')}{'w' if rules.get('warming') else ''}")
             said = (4, b"rules", f"version {rules.get('version')} {'taken' if good else 'refused'}".encode())
             answer(1, good, "" if good else "line 1: it is bad", [said], {"rules_seen": 1})
+        elif frame[0] == 3:
+            said = f"{frame[1][-20:].decode('latin-1').split('#')[-1]}|{'now' if frame[2] else 'soon'}"
+            answer(3, [(4, b"model", said.encode())], {"models_seen": 1})
+        elif frame[0] > 3:
+            learner.answer(frame[0], frame[1:])
         else:
             Batch(frame[1], frame[2]).run()
 

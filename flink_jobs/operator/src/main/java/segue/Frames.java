@@ -16,6 +16,11 @@ final class Frames {
     private static final int HELLO = 0;
     private static final int RULES = 1;
     private static final int BATCH = 2;
+    static final int MODEL = 3;
+    static final int EXAMPLES = 4;
+    private static final int WATERMARK = 5;
+    private static final int SNAPSHOT = 6;
+    static final int RESTORE = 7;
     private static final int PROTOCOL_VERSION = 1;
 
     private Frames() {}
@@ -31,6 +36,12 @@ final class Frames {
      * @param timers for each group the next moment wanted
      */
     record BatchReply(byte[][] states, long[] timers, List<Row> outputs, Map<String, Long> counters) {}
+
+    /** What the worker has to say otherwise; `isBehind`: the same watermark is to be said again. */
+    record Told(List<Row> outputs, Map<String, Long> counters, boolean isBehind) {}
+
+    /** One of so many pieces of the worker's state. */
+    record Piece(int count, byte[] bytes) {}
 
     static byte[] hello(int subtask, int parallelism, String settings) throws IOException {
         try (MessageBufferPacker packer = MessagePack.newDefaultBufferPacker()) {
@@ -64,6 +75,51 @@ final class Frames {
                     packBinary(packer, arrival.key(), 0);
                 }
             }
+            return packer.toByteArray();
+        }
+    }
+
+    /**
+     * @param from where the record begins in `bytes`
+     * @param now the worker is to have it before it answers
+     */
+    static byte[] model(byte[] bytes, int from, boolean now) throws IOException {
+        try (MessageBufferPacker packer = MessagePack.newDefaultBufferPacker()) {
+            packer.packArrayHeader(3).packInt(MODEL);
+            packBinary(packer, bytes, from);
+            packer.packBoolean(now);
+            return packer.toByteArray();
+        }
+    }
+
+    static byte[] examples(List<byte[]> examples) throws IOException {
+        try (MessageBufferPacker packer = MessagePack.newDefaultBufferPacker()) {
+            packer.packArrayHeader(2).packInt(EXAMPLES).packArrayHeader(examples.size());
+            for (byte[] example : examples) {
+                packBinary(packer, example, 0);
+            }
+            return packer.toByteArray();
+        }
+    }
+
+    static byte[] watermark(long time) throws IOException {
+        try (MessageBufferPacker packer = MessagePack.newDefaultBufferPacker()) {
+            packer.packArrayHeader(2).packInt(WATERMARK).packLong(time);
+            return packer.toByteArray();
+        }
+    }
+
+    static byte[] snapshot(int piece) throws IOException {
+        try (MessageBufferPacker packer = MessagePack.newDefaultBufferPacker()) {
+            packer.packArrayHeader(2).packInt(SNAPSHOT).packInt(piece);
+            return packer.toByteArray();
+        }
+    }
+
+    static byte[] restore(int piece, int count, byte[] bytes) throws IOException {
+        try (MessageBufferPacker packer = MessagePack.newDefaultBufferPacker()) {
+            packer.packArrayHeader(4).packInt(RESTORE).packInt(piece).packInt(count);
+            packBinary(packer, bytes, 0);
             return packer.toByteArray();
         }
     }
@@ -110,6 +166,39 @@ final class Frames {
             BatchReply reply = new BatchReply(states, timers, reader.outputs(), reader.counters());
             reader.end();
             return reply;
+        }
+    }
+
+    /** The answer to a frame of this kind that only has outputs and counters. */
+    static Told told(int kind, byte[] frame) throws IOException {
+        try (Reader reader = new Reader(frame)) {
+            reader.start(kind, 3);
+            Told told = new Told(reader.outputs(), reader.counters(), false);
+            reader.end();
+            return told;
+        }
+    }
+
+    static Told passed(byte[] frame) throws IOException {
+        try (Reader reader = new Reader(frame)) {
+            reader.start(WATERMARK, 4);
+            boolean behind = reader.unpacker.unpackBoolean();
+            Told told = new Told(reader.outputs(), reader.counters(), behind);
+            reader.end();
+            return told;
+        }
+    }
+
+    static Piece piece(byte[] frame) throws IOException {
+        try (Reader reader = new Reader(frame)) {
+            reader.start(SNAPSHOT, 3);
+            int count = reader.unpacker.unpackInt();
+            byte[] bytes = reader.binary(0);
+            if (count < 1 || bytes == null) {
+                throw new IOException("the worker's state has no pieces");
+            }
+            reader.end();
+            return new Piece(count, bytes);
         }
     }
 

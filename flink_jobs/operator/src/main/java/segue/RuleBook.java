@@ -35,8 +35,8 @@ final class RuleBook {
         this.sweep = sweep;
     }
 
-    /** Continues with the restored rule set, unless the job was built with a newer one. */
-    void open(byte[] initial) throws Exception {
+    /** Continues with the restored rule set, unless the job was built with a newer one; whether it is another one than before. */
+    boolean open(byte[] initial) throws Exception {
         byte[] restored = state.get(CURRENT);
         if (restored != null && !Rules.isOlder(restored, initial)) {
             if (state.contains(WARMED)) {
@@ -44,12 +44,11 @@ final class RuleBook {
             }
             // What it says about a restored rule set it has said, and counted, before.
             askAccepted(restored, "restored");
-            return;
+            return false;
         }
         if (restored != null && Rules.isLiveOf(restored, initial)) {
             askAccepted(restored, "restored");
-            hear(initial);
-            return;
+            return hear(initial);
         }
         Frames.RulesReply reply = askAccepted(initial, "initial");
         adopt(initial);
@@ -57,6 +56,7 @@ final class RuleBook {
         if (restored != null && !Rules.isWarming(initial)) {
             operator.startSweep();
         }
+        return true;
     }
 
     private Frames.RulesReply askAccepted(byte[] payload, String which) throws Exception {
@@ -67,28 +67,27 @@ final class RuleBook {
         return reply;
     }
 
-    /** A rule set was published. */
-    void hear(byte[] payload) throws Exception {
+    /** A rule set was published; whether it is the one in force now. */
+    boolean hear(byte[] payload) throws Exception {
         byte[] current = state.get(CURRENT);
         if (Arrays.equals(payload, current)) {
-            return;
+            return false;
         }
         if (Rules.isOlder(payload, current)) {
             operator.count("rules_ignored");
         } else if (Rules.isLiveOf(current, payload) && !hasEnded(current)) {
             state.put(AWAITED, payload);
         } else {
-            follow(payload);
+            return follow(payload);
         }
+        return false;
     }
 
-    /** All customers have been handed over for a version. */
-    void handoverEnded(long version) throws Exception {
+    /** All customers have been handed over for a version; whether another rule set is in force thereby. */
+    boolean handoverEnded(long version) throws Exception {
         state.put(ENDED, ByteBuffer.allocate(Long.BYTES).putLong(version).array());
         byte[] awaited = state.get(AWAITED);
-        if (awaited != null && hasEnded(state.get(CURRENT))) {
-            follow(awaited);
-        }
+        return awaited != null && hasEnded(state.get(CURRENT)) && follow(awaited);
     }
 
     private boolean hasEnded(byte[] warming) throws Exception {
@@ -96,7 +95,7 @@ final class RuleBook {
         return ended != null && Rules.code(warming).orElse(-1) == 2 * ByteBuffer.wrap(ended).getLong();
     }
 
-    private void follow(byte[] payload) throws Exception {
+    private boolean follow(byte[] payload) throws Exception {
         operator.drain();
         Frames.RulesReply reply = operator.askRules(payload);
         if (reply.accepted()) {
@@ -113,6 +112,7 @@ final class RuleBook {
             }
         }
         operator.report(reply);
+        return reply.accepted();
     }
 
     private void adopt(byte[] payload) throws Exception {

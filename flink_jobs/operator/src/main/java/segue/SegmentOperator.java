@@ -1,35 +1,26 @@
 package segue;
 
-import java.io.File;
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.Iterator;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
-import java.util.TreeMap;
-import java.util.concurrent.RejectedExecutionException;
 import java.util.stream.Stream;
-import org.apache.flink.api.common.operators.MailboxExecutor;
 import org.apache.flink.api.common.state.ListState;
 import org.apache.flink.api.common.state.ListStateDescriptor;
 import org.apache.flink.api.common.state.MapStateDescriptor;
 import org.apache.flink.api.common.state.ValueStateDescriptor;
-import org.apache.flink.api.common.typeinfo.PrimitiveArrayTypeInfo;
-import org.apache.flink.api.common.typeinfo.TypeInformation;
 import org.apache.flink.api.common.typeinfo.Types;
 import org.apache.flink.api.common.typeutils.base.StringSerializer;
 import org.apache.flink.api.common.typeutils.base.array.BytePrimitiveArraySerializer;
-import org.apache.flink.api.java.tuple.Tuple2;
-import org.apache.flink.metrics.MetricGroup;
 import org.apache.flink.runtime.state.StateInitializationContext;
 import org.apache.flink.runtime.state.StateSnapshotContext;
 import org.apache.flink.runtime.state.VoidNamespace;
 import org.apache.flink.runtime.state.VoidNamespaceSerializer;
-import org.apache.flink.streaming.api.operators.AbstractStreamOperator;
 import org.apache.flink.streaming.api.operators.InternalTimer;
 import org.apache.flink.streaming.api.operators.Triggerable;
 import org.apache.flink.streaming.api.operators.TwoInputStreamOperator;
@@ -37,8 +28,6 @@ import org.apache.flink.streaming.api.watermark.Watermark;
 import org.apache.flink.streaming.runtime.streamrecord.StreamRecord;
 import org.apache.flink.streaming.runtime.watermarkstatus.WatermarkStatus;
 import org.apache.flink.types.Row;
-import org.slf4j.Logger;
-import org.slf4j.LoggerFactory;
 
 /**
  * Segments customers: gathers arrivals, hands each customer's state and arrivals to a Python worker in one frame, and applies what
@@ -53,20 +42,18 @@ import org.slf4j.LoggerFactory;
  * <p>First input: the rows of {@link ReadRecord}, keyed by customer. Second: rule sets and control records, broadcast. Output: rows of
  * (destination, key, value).
  */
-public class SegmentOperator extends AbstractStreamOperator<Row>
+public class SegmentOperator extends WorkerOperator
         implements TwoInputStreamOperator<Row, byte[], Row>, Triggerable<String, VoidNamespace> {
     private static final long serialVersionUID = 1L;
-
-    private static final Logger LOG = LoggerFactory.getLogger(SegmentOperator.class);
 
     private static final MapStateDescriptor<String, byte[]> RULES =
             new MapStateDescriptor<>("rules", StringSerializer.INSTANCE, BytePrimitiveArraySerializer.INSTANCE);
 
+    private static final MapStateDescriptor<String, byte[]> MODELS =
+            new MapStateDescriptor<>("models", StringSerializer.INSTANCE, BytePrimitiveArraySerializer.INSTANCE);
+
     /** Has an element for each subtask whose walk through all customers is under way. */
     private static final ListStateDescriptor<Long> SWEEP = new ListStateDescriptor<>("sweep", Types.LONG);
-
-    private static final ListStateDescriptor<Tuple2<String, Long>> TOTALS =
-            new ListStateDescriptor<>("totals", Types.TUPLE(Types.STRING, Types.LONG));
 
     private static final String CUSTOMER = "customer";
 
@@ -75,18 +62,12 @@ public class SegmentOperator extends AbstractStreamOperator<Row>
     /** A frame that is with the worker. */
     private record Flight(List<Arrival.Group> groups, int arrivals, long sentAt) {}
 
-    private final SegmentConfig config;
-
-    private transient MailboxExecutor mailbox;
-    private transient WorkerProcess worker;
-
     private transient Customers customers;
     private transient RuleBook rules;
+    private transient ModelBook models;
     private transient Sweep sweep;
     private transient ListState<Long> sweepState;
     private transient boolean finishing;
-    private transient ListState<Tuple2<String, Long>> totalsState;
-    private transient Totals totals;
 
     private transient Batch gathered;
     /** When the first of the gathered arrivals came, by the task's clock. */
@@ -105,41 +86,24 @@ public class SegmentOperator extends AbstractStreamOperator<Row>
     private transient volatile int lastBatchSize;
     private transient volatile long batchMillis;
 
-    public SegmentOperator(SegmentConfig config) {
-        config.check();
-        this.config = config;
-    }
-
-    /** The rows that come out: destination, key, value. */
-    public static TypeInformation<Row> outputType() {
-        TypeInformation<byte[]> bytes = PrimitiveArrayTypeInfo.BYTE_PRIMITIVE_ARRAY_TYPE_INFO;
-        return Types.ROW_NAMED(new String[] {"destination", "key", "value"}, Types.INT, bytes, bytes);
-    }
-
-    /** Flink gives the executor to every operator that is attached by `transform`; the base class keeps it to itself. */
-    @Override
-    public void setMailboxExecutor(MailboxExecutor mailboxExecutor) {
-        super.setMailboxExecutor(mailboxExecutor);
-        mailbox = mailboxExecutor;
+    public SegmentOperator(WorkerConfig config) {
+        super(config, "segue-worker");
+        config.checkRules();
     }
 
     @Override
     public void initializeState(StateInitializationContext context) throws Exception {
         super.initializeState(context);
-        MetricGroup group = getMetricGroup().addGroup("segue");
-        group.gauge("last_batch_size", () -> lastBatchSize);
-        group.gauge("in_flight", () -> inFlight);
-        group.gauge("batch_millis", () -> batchMillis);
-        totals = new Totals(group);
-        group.gauge("worker_pid", this::workerPid);
+        metricGroup.gauge("last_batch_size", () -> lastBatchSize);
+        metricGroup.gauge("in_flight", () -> inFlight);
+        metricGroup.gauge("batch_millis", () -> batchMillis);
 
         sweep = new Sweep();
-        group.gauge("customers_to_reconcile", sweep::left);
+        metricGroup.gauge("customers_to_reconcile", sweep::left);
         rules = new RuleBook(context.getOperatorStateStore().getBroadcastState(RULES), this, sweep);
+        models = new ModelBook(context.getOperatorStateStore().getBroadcastState(MODELS), this, mostRecordBytes());
         // Each subtask hears what any of them was doing: after a rescale their customers are mixed.
         sweepState = context.getOperatorStateStore().getUnionListState(SWEEP);
-        totalsState = context.getOperatorStateStore().getListState(TOTALS);
-        totals.restore(totalsState.get());
     }
 
     @Override
@@ -156,22 +120,15 @@ public class SegmentOperator extends AbstractStreamOperator<Row>
         watermark = Long.MIN_VALUE;
         begun = false;
         openedAt = getProcessingTimeService().getCurrentProcessingTime();
-        File cached = config.cachedFile == null ? null : getRuntimeContext().getDistributedCache().getFile(config.cachedFile);
-        worker = new WorkerProcess(config, "segue-worker-" + subtask(), cached, this::signal);
-        // A cancelled task may wait in a read or write that no interrupt ends; the worker's death does.
-        getContainingTask().getCancelables().registerCloseable(worker::kill);
-        int parallelism = getRuntimeContext().getTaskInfo().getNumberOfParallelSubtasks();
-        Object description =
-                ask(Frames.hello(subtask(), parallelism, config.settings), Frames::helloReply, config.startDeadlineMillis);
-        LOG.info("segue-worker-{} (pid {}) is {}", subtask(), worker.pid(), description);
-        rules.open(config.rules);
+        startWorker();
+        boolean isNew = rules.open(config.rules);
+        models.tellAll(true);
+        if (isNew) {
+            models.passAll();
+        }
         if (sweepState.get().iterator().hasNext()) {
             startSweep();
         }
-    }
-
-    private int subtask() {
-        return getRuntimeContext().getTaskInfo().getIndexOfThisSubtask();
     }
 
     // ---- arrivals ----
@@ -235,22 +192,10 @@ public class SegmentOperator extends AbstractStreamOperator<Row>
 
     // ---- frames ----
 
-    /** From a thread of the worker's: has the task's thread look at what there is. */
-    private void signal() {
-        try {
-            mailbox.execute(this::hear, "an answer of the segmentation worker");
-        } catch (RejectedExecutionException ended) {
-            LOG.debug("the task ended before its worker's answer was in");
-        }
-    }
-
-    /** The answer may have been taken by a wait meanwhile, and then there is nothing to hear. */
-    private void hear() throws Exception {
-        Object answer = worker.poll();
-        if (answer != null) {
-            apply((Frames.BatchReply) answer);
-            sendIfIdle();
-        }
+    @Override
+    protected void heard(Object answer) throws Exception {
+        apply((Frames.BatchReply) answer);
+        sendIfIdle();
     }
 
     /**
@@ -305,15 +250,6 @@ public class SegmentOperator extends AbstractStreamOperator<Row>
         }
     }
 
-    private Object ask(byte[] frame, WorkerProcess.Decoder<?> decoder, long deadlineMillis) throws Exception {
-        worker.send(frame, decoder, deadlineMillis);
-        return worker.await();
-    }
-
-    Frames.RulesReply askRules(byte[] payload) throws Exception {
-        return (Frames.RulesReply) ask(Frames.rules(payload), Frames::rulesReply, config.startDeadlineMillis);
-    }
-
     // ---- answers ----
 
     private void apply(Frames.BatchReply reply) throws Exception {
@@ -337,12 +273,6 @@ public class SegmentOperator extends AbstractStreamOperator<Row>
         batchMillis = (System.nanoTime() - flight.sentAt()) / 1_000_000;
     }
 
-    private void emit(List<Row> outputs) {
-        for (Row row : outputs) {
-            output.collect(new StreamRecord<>(row));
-        }
-    }
-
     // ---- rules and control ----
 
     @Override
@@ -351,10 +281,16 @@ public class SegmentOperator extends AbstractStreamOperator<Row>
         if (value == null) {
             return;
         }
-        if (!ControlRecord.isOne(value)) {
-            rules.hear(value);
-            return;
+        if (ModelRecord.isOne(value)) {
+            models.hear(value);
+        } else if (ControlRecord.isOne(value)) {
+            control(value);
+        } else if (rules.hear(value)) {
+            tellModelsAgain();
         }
+    }
+
+    private void control(byte[] value) throws Exception {
         Optional<ControlRecord> record = ControlRecord.read(value, config.maxFrameBytes / 4);
         if (record.isEmpty()) {
             count("control_dropped");
@@ -362,7 +298,9 @@ public class SegmentOperator extends AbstractStreamOperator<Row>
             drain();
             gather(CustomerText.NOBODY, record.get().arrival());
             drain();
-            rules.handoverEnded(record.get().version());
+            if (rules.handoverEnded(record.get().version())) {
+                tellModelsAgain();
+            }
         } else if (record.get().concerns(getRuntimeContext().getTaskInfo())) {
             gather(record.get().customer(), record.get().arrival());
             sendIfIdle();
@@ -374,6 +312,40 @@ public class SegmentOperator extends AbstractStreamOperator<Row>
         emit(reply.outputs());
         if (subtask() == 0) {
             totals.add(reply.counters());
+        }
+    }
+
+    /** The longest record that is taken: several fit into a frame. */
+    private int mostRecordBytes() {
+        return config.maxFrameBytes / 3;
+    }
+
+    /**
+     * Hands a version of a model to the worker.
+     *
+     * @param again it has had it before: the answer says nothing new, and it is to have it before the first customer comes
+     */
+    void tellModel(byte[] element, boolean again) throws Exception {
+        drain();
+        byte[] frame = Frames.model(element, 1, again);
+        Frames.Told told = ask(frame, answer -> Frames.told(Frames.MODEL, answer), config.startDeadlineMillis);
+        if (!again) {
+            emit(told.outputs());
+            totals.add(told.counters());
+        }
+    }
+
+    /** Another rule set is in force: it may know models that the one before did not. */
+    private void tellModelsAgain() throws Exception {
+        models.tellAll(false);
+        models.passAll();
+    }
+
+    /** All subtasks hear of a version, and the learner is to hear of it once. */
+    void passToLearner(byte[] element) {
+        if (subtask() == 0) {
+            byte[] kind = ToLearner.MODEL.getBytes(StandardCharsets.UTF_8);
+            output.collect(new StreamRecord<>(Row.of(ToLearner.DESTINATION, kind, element)));
         }
     }
 
@@ -460,7 +432,6 @@ public class SegmentOperator extends AbstractStreamOperator<Row>
         if (!flights.isEmpty() || !gathered.isEmpty()) {
             throw new IllegalStateException("a checkpoint was taken while arrivals were under way: they would be lost");
         }
-        totalsState.update(totals.snapshot());
         sweepState.update(sweep.isUnderWay() ? List.of(sweep.left()) : List.of());
         super.snapshotState(context);
     }
@@ -474,24 +445,5 @@ public class SegmentOperator extends AbstractStreamOperator<Row>
             drain();
         }
         super.finish();
-    }
-
-    @Override
-    public void close() throws Exception {
-        if (worker != null) {
-            worker.close();
-        }
-        super.close();
-    }
-
-    long workerPid() {
-        return worker == null ? -1 : worker.pid();
-    }
-
-    /** For tests: what this subtask has counted since the job first started. */
-    Map<String, Long> totals() {
-        Map<String, Long> copy = new TreeMap<>();
-        totals.snapshot().forEach(share -> copy.put(share.f0, share.f1));
-        return copy;
     }
 }

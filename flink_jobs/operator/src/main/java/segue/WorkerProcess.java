@@ -61,7 +61,7 @@ final class WorkerProcess implements Closeable {
      * @param cached a folder or archive of modules that comes first on the PYTHONPATH, or null
      * @param signal called from another thread when {@link #poll} has something to say
      */
-    WorkerProcess(SegmentConfig config, String name, File cached, Runnable signal) throws IOException {
+    WorkerProcess(WorkerConfig config, String name, File cached, Runnable signal) throws IOException {
         this.name = name;
         this.maxFrameBytes = config.maxFrameBytes;
         this.signal = signal;

@@ -40,11 +40,11 @@ final class OperatorBench implements AutoCloseable {
     private long offset;
     private long checkpoint;
 
-    OperatorBench(SegmentConfig config) throws Exception {
+    OperatorBench(WorkerConfig config) throws Exception {
         this(config, 1, 0);
     }
 
-    OperatorBench(SegmentConfig config, int parallelism, int subtask) throws Exception {
+    OperatorBench(WorkerConfig config, int parallelism, int subtask) throws Exception {
         operator = new SegmentOperator(config);
         harness = new KeyedTwoInputStreamOperatorTestHarness<>(
                 operator, new CustomerKey(), null, Types.STRING, MAX_PARALLELISM, parallelism, subtask);
@@ -56,10 +56,10 @@ final class OperatorBench implements AutoCloseable {
         return this;
     }
 
-    static SegmentConfig config() {
+    static WorkerConfig config() {
         try {
             String worker = Path.of(OperatorBench.class.getResource("/worker.py").toURI()).toString();
-            return new SegmentConfig()
+            return new WorkerConfig()
                     .setCommand(List.of(System.getProperty("segue.python", "python3"), "-S", worker))
                     .setRules(rules(1));
         } catch (URISyntaxException error) {

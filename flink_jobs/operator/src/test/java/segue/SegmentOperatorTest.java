@@ -203,7 +203,7 @@ class SegmentOperatorTest {
 
     @Test
     void statesThatDoNotFitIntoOneFrameGoInSeveral() throws Exception {
-        SegmentConfig config = OperatorBench.config().setMaxFrameBytes(20_000).setLingerMillis(60_000);
+        WorkerConfig config = OperatorBench.config().setMaxFrameBytes(20_000).setLingerMillis(60_000);
         try (OperatorBench bench = new OperatorBench(config).open()) {
             for (int i = 0; i < 10; i++) {
                 bench.send("c" + i, "grow 6000");
@@ -382,7 +382,7 @@ class SegmentOperatorTest {
     /** The same arrivals each time, with a checkpoint and a restore half way; answers with what was said, sorted. */
     private static List<String> randomDay(int maxBatch, StateBackend backend) throws Exception {
         Random random = new Random(7);
-        SegmentConfig config = OperatorBench.config().setMaxBatch(maxBatch).setLingerMillis(0);
+        WorkerConfig config = OperatorBench.config().setMaxBatch(maxBatch).setLingerMillis(0);
         List<String> said = new ArrayList<>();
         OperatorSubtaskState state = null;
         for (int half = 0; half < 2; half++) {

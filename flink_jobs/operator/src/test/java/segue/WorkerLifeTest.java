@@ -95,7 +95,7 @@ class WorkerLifeTest {
 
     @Test
     void refusedInitialRulesFailTheTask() throws Exception {
-        SegmentConfig config = OperatorBench.config().setRules(OperatorBench.bytes("{\"version\": 1, \"bad\": true}"));
+        WorkerConfig config = OperatorBench.config().setRules(OperatorBench.bytes("{\"version\": 1, \"bad\": true}"));
         try (OperatorBench bench = new OperatorBench(config)) {
             bench.assertFails(bench::open, "initial rule set: line 1: it is bad");
         }
@@ -104,7 +104,7 @@ class WorkerLifeTest {
     // ---- failures ----
 
     /** The task must fail with all of these in its message, and leave nothing behind. */
-    private static void assertFails(SegmentConfig config, String orders, String... expected) throws Exception {
+    private static void assertFails(WorkerConfig config, String orders, String... expected) throws Exception {
         ProcessHandle worker;
         try (OperatorBench bench = new OperatorBench(config).open()) {
             worker = bench.worker();
@@ -153,7 +153,7 @@ class WorkerLifeTest {
 
     @Test
     void aWorkerThatNeverGetsReadyIsKilled() throws Exception {
-        SegmentConfig config = OperatorBench.config().setStartDeadlineMillis(300).setEnvironment(Map.of("WORKER_FROZEN", "1"));
+        WorkerConfig config = OperatorBench.config().setStartDeadlineMillis(300).setEnvironment(Map.of("WORKER_FROZEN", "1"));
         try (OperatorBench bench = new OperatorBench(config)) {
             bench.assertFails(bench::open, "did not answer within 300 ms");
         }
@@ -211,7 +211,7 @@ class WorkerLifeTest {
 
     @Test
     void theWorkerGetsItsPathAndEnvironment() throws Exception {
-        SegmentConfig config = OperatorBench.config()
+        WorkerConfig config = OperatorBench.config()
                 .setPythonPath(List.of("/one", "/two"))
                 .setEnvironment(Map.of("PYTHONPATH", "/inherited"))
                 .setSettings("{\"mode\": \"replay\"}");

@@ -1,0 +1,111 @@
+"""Versions of models on their way to the customers: read beside the batches, adopted between two.
+
+To read a large version takes seconds, and the job must not stand still for so long. So it is read in a thread, which takes its turns with
+the batches, and customers are scored by the version before until it is there. Small ones are read at once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Final
+
+from flink_jobs import model_records
+from flink_jobs.model_records import Header, ModelRecord, ModelRecordError
+from flink_jobs.modelling import Scoring, Serving
+from flink_jobs.outputs import Output
+from online_models.definition import Model
+from online_models.predictor import Predictor
+from online_models.version import Role
+
+SMALL: Final = 64 * 1024
+"""Bytes of a version that is read at once: some milliseconds."""
+
+
+class Refused(Exception):
+    """A version that cannot be used; the message says nothing of what it holds."""
+
+
+class Adoption:
+    """Versions that are being read. `waits` is true while there are some.
+
+    What was adopted or refused is told in `counts` and `outputs`, for whoever empties them.
+    """
+
+    def __init__(self, scoring: Scoring) -> None:
+        self.scoring = scoring
+        self.counts: Counter[str] = Counter()
+        self.outputs: list[Output] = []
+        self._reader: ThreadPoolExecutor | None = None
+        self._reading: deque[tuple[Header, Model, Future[Predictor]]] = deque()
+
+    @property
+    def waits(self) -> bool:
+        """Whether versions are being read."""
+        return bool(self._reading)
+
+    def take(self, value: bytes, serving: Serving, now: bool) -> None:
+        """Have a record's version adopted; `now`: before this returns. One of a model that is not served is left alone."""
+        try:
+            record = model_records.read_record(value)
+        except ModelRecordError as error:
+            self._refuse(None, str(error))
+            return
+        served = serving.models.get(record.header.model)
+        if served is None or self._is_known(record.header, serving):
+            return
+        if now or len(value) <= SMALL:
+            self.adopt_read(serving, wait=True)
+            done: Future[Predictor] = Future()
+            try:
+                done.set_result(self._predictor(record, served.model, served.features))
+            except Exception as error:  # noqa: BLE001  (as in the thread: whatever is in the bytes, the version before stays)
+                done.set_exception(error)
+            self._reading.append((record.header, served.model, done))
+            self.adopt_read(serving)
+            return
+        if self._reader is None:
+            self._reader = ThreadPoolExecutor(1, "model-reader")
+        future = self._reader.submit(self._predictor, record, served.model, served.features)
+        self._reading.append((record.header, served.model, future))
+
+    def adopt_read(self, serving: Serving, *, wait: bool = False) -> None:
+        """Adopt what has been read, in the order in which it came; with `wait` all of it."""
+        while self._reading and (wait or self._reading[0][2].done()):
+            header, model, future = self._reading.popleft()
+            try:
+                predictor = future.result()
+            except Exception as error:  # noqa: BLE001  (whatever is in the bytes, the version before stays, and it is said)
+                self._refuse(
+                    header, str(error) if isinstance(error, Refused) else f"{type(error).__name__} in reading it"
+                )
+                continue
+            served = serving.models.get(header.model)
+            if served is None or served.model.digest != model.digest:
+                continue  # the rules have changed meanwhile; under the new ones it is told again
+            role: Role = "champion" if header.role == "champion" else "challenger"
+            if serving.adopt(header.model, header.candidate, role, header.version, predictor):
+                self.counts["models_accepted"] += 1
+
+    def _is_known(self, header: Header, serving: Serving) -> bool:
+        known = serving.models[header.model].held.versions.get(header.candidate)
+        return known is not None and known.version >= header.version
+
+    def _predictor(self, record: ModelRecord, model: Model, features: object) -> Predictor:
+        try:
+            version = record.decode()
+        except ModelRecordError as error:
+            raise Refused(str(error)) from None
+        if version.digest != model.digest:
+            raise Refused("it was made for another definition of the model")
+        if version.role not in ("champion", "challenger") or version.candidate not in {
+            one.name for one in model.candidates
+        }:
+            raise Refused("there is no such candidate")
+        return self.scoring.predictor(model, features, version)
+
+    def _refuse(self, header: Header | None, reason: str) -> None:
+        self.counts["models_refused"] += 1
+        if header is not None:
+            detail = {"version": header.version, "reason": reason}
+            self.outputs.append(model_records.word(header.model, "refused", header.candidate, detail=detail))
