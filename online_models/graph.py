@@ -69,8 +69,10 @@ _MOST_NESTED: Final = 8
 """How deep tuples and calls may lie within each other."""
 
 _NO_CHANCE: Final = random.Random(0)
-_METHODS: Final = frozenset({"gauss", "clone", "_calc_tau_1", "_calc_tau_2", "_update_estimator_univariate"})
-"""Methods that River's objects keep bound: of chance, of what is copied, of passive-aggressive models, of splitters."""
+_METHODS: Final = frozenset(
+    {"gauss", "clone", "_calc_tau_1", "_calc_tau_2", "_update_estimator_univariate", "_test_both"}
+)
+"""Methods that River's objects keep bound: of chance, of what is copied, of passive-aggressive models, of splitters, of drift."""
 
 _DTYPES: Final = frozenset({"<f8", "<i8", "|b1"})
 

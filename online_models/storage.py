@@ -102,7 +102,7 @@ def _opened(digest: str, data: bytes) -> bytes:
     end = 6 + int.from_bytes(data[4:6], "big")
     try:
         head = msgspec.msgpack.decode(data[6:end], type=_Head)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise UnreadableModel("the head of the model is damaged") from error
     if head.river != river.__version__:
         raise UnreadableModel(
