@@ -10,7 +10,9 @@ A column holds plain values (None, bool, int, float, str, bytes) and places: pos
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import gc
 import importlib
 import pkgutil
 import random
@@ -216,12 +218,29 @@ _VARIED: Final = frozenset(
 """Shapes whose objects differ in the number of their values: written as one column, and one of the numbers."""
 
 
+@contextlib.contextmanager
+def _without_collection() -> Iterator[None]:
+    """While a large graph is walked, garbage collection would look through all of it again and again, and find nothing."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
 def pack(root: Any) -> list[Any]:
     """The graph that begins at `root`: plain lists for any encoder. The same graph always gives the same.
 
     Groups are in the order in which their shapes are met, objects within by the order in which they are; of tuples, those within others
     come first. `NotStorable` where there is something of a class that is not on the list.
     """
+    with _without_collection():
+        return _packed(root)
+
+
+def _packed(root: Any) -> list[Any]:
     shapes: dict[tuple[Any, ...], list[list[Value]]] = {}
     order: list[tuple[Any, ...]] = []
     numbered: dict[int, tuple[tuple[Any, ...], int]] = {}
@@ -306,7 +325,8 @@ def _column(values: list[Value], reference: Callable[[Value], int]) -> list[Any]
 def unpack(packed: Any) -> Any:
     """The root of a graph that `pack` wrote. `BadGraph` where it is none."""
     try:
-        return _Unpacking(packed).root()
+        with _without_collection():
+            return _Unpacking(packed).root()
     except BadGraph:
         raise
     except Exception as error:
