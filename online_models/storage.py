@@ -19,9 +19,10 @@ import zstandard
 
 from online_models.definition import Candidate, Model
 from online_models.encoding import Column
-from online_models.graph import BadGraph, NotStorable, pack, unpack
+from online_models.graph import BadGraph, pack, unpack
 from online_models.pipelines import make_predictor
 from online_models.river_predictor import RiverPredictor
+from online_models.storable import NotStorable
 
 MAGIC: Final = b"SGM"
 FORMAT: Final = 1

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from river import stats, utils
 
 from online_models import storage
-from online_models.graph import BadGraph, NotStorable, pack, unpack
+from online_models.graph import BadGraph, pack, unpack
 from online_models.river_predictor import PredictorFailed
+from online_models.storable import NotStorable
 from online_models.storage import UnreadableModel, UnstorableModel, decode_predictor, encode_predictor
 from tests.unit.test_pipelines import said, setting, taught
 
