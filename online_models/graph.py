@@ -10,199 +10,42 @@ A column holds plain values (None, bool, int, float, str, bytes) and places: pos
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import importlib
-import pkgutil
+import gc
 import random
-import statistics
 import types
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
-from river import utils
-from river.drift import adwin_c
-from river.proba.base import Distribution
-from river.stats import _rust_stats
+
+from online_models.storable import (
+    BUILTINS,
+    CYTHON,
+    DTYPES,
+    FUNCTIONS,
+    METHODS,
+    MOST_ARRAY_BYTES,
+    RUST,
+    Description,
+    NotStorable,
+    Value,
+    allowed_classes,
+    describe,
+    slots_of,
+)
 
 MOST_OBJECTS: Final = 2_000_000
 MOST_RANDOM: Final = 1_000
-MOST_ARRAY_BYTES: Final = 1 << 20
-
-_PACKAGES: Final = (
-    "anomaly",
-    "bandit",
-    "base",
-    "cluster",
-    "compose",
-    "covariance",
-    "drift",
-    "ensemble",
-    "forest",
-    "linear_model",
-    "metrics",
-    "model_selection",
-    "naive_bayes",
-    "neighbors",
-    "optim",
-    "preprocessing",
-    "proba",
-    "sketch",
-    "stats",
-    "tree",
-    "utils",
-)
-_BUILTINS: Final[dict[str, Any]] = {
-    "float": float,
-    "int": int,
-    "dict": dict,
-    "list": list,
-    "tuple": tuple,
-    "set": set,
-    "defaultdict": defaultdict,
-    "Counter": Counter,
-}
-_FUNCTIONS: Final[dict[str, Any]] = {"minkowski_distance": utils.math.minkowski_distance}
 _UNMADE: Final = object()
 _MOST_NESTED: Final = 8
 """How deep tuples and calls may lie within each other."""
 
-_NO_CHANCE: Final = random.Random(0)
-_METHODS: Final = frozenset({"gauss", "clone", "_calc_tau_1", "_calc_tau_2", "_update_estimator_univariate"})
-"""Methods that River's objects keep bound: of chance, of what is copied, of passive-aggressive models, of splitters."""
-
-_DTYPES: Final = frozenset({"<f8", "<i8", "|b1"})
-
-
-class NotStorable(Exception):
-    """An object of a class that is not on the list."""
-
 
 class BadGraph(Exception):
     """Columns that are no graph."""
-
-
-@functools.cache
-def allowed_classes() -> dict[str, type]:
-    """All classes that a graph may have objects of, by module and name: those of the parts of River that models are made of."""
-    found: dict[str, type] = {"statistics.NormalDist": statistics.NormalDist}
-    for package in _PACKAGES:
-        root = importlib.import_module(f"river.{package}")
-        modules = [root.__name__, *_modules(root)]
-        for name in modules:
-            module = importlib.import_module(name)
-            for each in vars(module).values():
-                if isinstance(each, type) and each.__module__ == name and not issubclass(each, BaseException):
-                    found[f"{name}.{each.__qualname__}"] = each
-    return found
-
-
-def _modules(root: Any) -> Iterator[str]:
-    for info in pkgutil.walk_packages(root.__path__, root.__name__ + "."):
-        if "test" not in info.name and "datasets" not in info.name and "envs" not in info.name:
-            yield info.name
-
-
-Value = Any
-Description = tuple[tuple[Any, ...], list[Value]]
-"""The shape of an object, and its values: plain ones and other objects."""
-
-
-# --- classes written in C and Rust ------------------------------------------------------------------------------------
-# Each has a number of plain state values, or of types that its setter checks itself.
-
-_CYTHON: Final[dict[str, tuple[type, int]]] = {
-    "AdaptiveWindowing": (adwin_c.AdaptiveWindowing, 16),
-    "Bucket": (adwin_c.Bucket, 4),
-    "VectorDict": (utils.VectorDict, 6),
-}
-_RUST: Final[dict[str, tuple[type, int]]] = {
-    "RsEWMean": (_rust_stats.RsEWMean, 24),
-    "RsEWVar": (_rust_stats.RsEWVar, 48),
-}
-
-
-def _describe(thing: Any) -> Description:
-    """What there is to write of an object."""
-    kind = type(thing)
-    if kind is dict or kind is OrderedDict:
-        return (kind.__name__,), [*thing.keys(), *thing.values()]
-    if kind is defaultdict:
-        return ("defaultdict",), [thing.default_factory, *thing.keys(), *thing.values()]
-    if kind is Counter:
-        return ("Counter",), [*thing.keys(), *thing.values()]
-    if kind is list or kind is tuple:
-        return (kind.__name__,), list(thing)
-    if kind is set or kind is frozenset:
-        return (kind.__name__,), sorted(thing, key=lambda each: (type(each).__name__, each))
-    if kind is deque:
-        return ("deque", str(thing.maxlen)), list(thing)
-    if kind is np.ndarray:
-        if thing.dtype.str not in _DTYPES or thing.nbytes > MOST_ARRAY_BYTES:
-            raise NotStorable(f"an array of {thing.dtype}, {thing.nbytes:,} bytes")
-        return ("array",), [thing.dtype.str, thing.tobytes(), *thing.shape]
-    if isinstance(thing, np.generic):
-        if thing.dtype.str not in _DTYPES:
-            raise NotStorable(f"a number of type {thing.dtype}")
-        return ("scalar",), [thing.dtype.str, thing.tobytes()]
-    if kind is random.Random:
-        version, state, gauss = thing.getstate()
-        return ("Random",), [version, gauss, np.array(state, dtype="<i8").tobytes()]
-    if kind is functools.partial:
-        return ("partial",), [
-            len(thing.args),
-            thing.func,
-            *thing.args,
-            *thing.keywords.keys(),
-            *thing.keywords.values(),
-        ]
-    return _describe_other(thing, kind)
-
-
-def _describe_other(thing: Any, kind: Any) -> Description:
-    if isinstance(thing, type):
-        return ("class",), [_class_name(thing)]
-    if isinstance(thing, types.MethodType) and thing.__name__ in _METHODS:
-        return ("method", thing.__name__), [thing.__self__]
-    for name, function in _FUNCTIONS.items():
-        if thing is function:
-            return ("function",), [name]
-    for name, (cls, _) in _CYTHON.items():
-        if kind is cls:
-            reduced = thing.__reduce__()
-            return ("cython", name), list(reduced[2] if len(reduced) > 2 else reduced[1][2])
-    for name, (cls, _) in _RUST.items():
-        if kind is cls:
-            return ("rust", name), [thing.__getstate__()]
-    name = f"{kind.__module__}.{kind.__qualname__}"
-    if allowed_classes().get(name) is not kind or isinstance(thing, dict | list | set | tuple):
-        raise NotStorable(f"an object of {name}")
-    attributes = {slot: getattr(thing, slot) for slot in _slots(kind) if hasattr(thing, slot)}
-    attributes |= getattr(thing, "__dict__", {})
-    if isinstance(thing, Distribution) and "_rng" in attributes:
-        # Each of a tree's many distributions has chance of its own, unseeded, that is never used: 2.5 kB each, and never the same.
-        attributes["_rng"] = _NO_CHANCE
-    return ("object", name, *attributes), list(attributes.values())
-
-
-@functools.cache
-def _slots(kind: Any) -> tuple[str, ...]:
-    found: list[str] = []
-    for each in kind.__mro__:
-        slots = each.__dict__.get("__slots__", ())
-        found += [slots] if isinstance(slots, str) else slots
-    return tuple(slot for slot in found if slot not in ("__dict__", "__weakref__"))
-
-
-def _class_name(kind: type) -> str:
-    name = f"{kind.__module__}.{kind.__qualname__}"
-    if allowed_classes().get(name) is kind:
-        return name
-    short = kind.__name__
-    if _BUILTINS.get(short) is kind:
-        return short
-    raise NotStorable(f"the class {name}")
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------
@@ -214,12 +57,29 @@ _VARIED: Final = frozenset(
 """Shapes whose objects differ in the number of their values: written as one column, and one of the numbers."""
 
 
+@contextlib.contextmanager
+def _without_collection() -> Iterator[None]:
+    """While a large graph is walked, garbage collection would look through all of it again and again, and find nothing."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
 def pack(root: Any) -> list[Any]:
     """The graph that begins at `root`: plain lists for any encoder. The same graph always gives the same.
 
     Groups are in the order in which their shapes are met, objects within by the order in which they are; of tuples, those within others
     come first. `NotStorable` where there is something of a class that is not on the list.
     """
+    with _without_collection():
+        return _packed(root)
+
+
+def _packed(root: Any) -> list[Any]:
     shapes: dict[tuple[Any, ...], list[list[Value]]] = {}
     order: list[tuple[Any, ...]] = []
     numbered: dict[int, tuple[tuple[Any, ...], int]] = {}
@@ -236,7 +96,7 @@ def pack(root: Any) -> list[Any]:
             alive.append(thing)
             if len(alive) > MOST_OBJECTS:
                 raise NotStorable(f"more than {MOST_OBJECTS:,} objects")
-            described = _describe(thing)
+            described = describe(thing)
             begun.add(key)
             if described[0][0] in _LATE:
                 todo.append((thing, described))
@@ -304,7 +164,8 @@ def _column(values: list[Value], reference: Callable[[Value], int]) -> list[Any]
 def unpack(packed: Any) -> Any:
     """The root of a graph that `pack` wrote. `BadGraph` where it is none."""
     try:
-        return _Unpacking(packed).root()
+        with _without_collection():
+            return _Unpacking(packed).root()
     except BadGraph:
         raise
     except Exception as error:
@@ -374,7 +235,7 @@ class _Unpacking:
         if kind in _EMPTY:
             return [_EMPTY[kind]() for _ in range(count)]
         if kind == "cython":
-            cls: Any = _CYTHON[shape[1]][0]
+            cls: Any = CYTHON[shape[1]][0]
             return [cls.__new__(cls) for _ in range(count)]
         if kind == "object":
             cls = allowed_classes()[shape[1]]
@@ -428,7 +289,7 @@ class _Unpacking:
         if shape[0] == "object":
             self._fill_objects(shape, made, [self._values(column) for column in columns])
         elif shape[0] == "cython":
-            width = _CYTHON[shape[1]][1]
+            width = CYTHON[shape[1]][1]
             if len(columns) != width:
                 raise BadGraph("state does not fit")
             for thing, row in zip(made, zip(*(self._values(column) for column in columns), strict=True), strict=True):
@@ -451,7 +312,7 @@ class _Unpacking:
     def _fill_objects(shape: tuple[Any, ...], made: list[Any], columns: list[list[Any]]) -> None:
         names = shape[2:]
         kind: Any = type(made[0])
-        slots = set(_slots(kind))
+        slots = set(slots_of(kind))
         if slots or not hasattr(made[0], "__dict__"):
             for name, column in zip(names, columns, strict=True):
                 for thing, value in zip(made, column, strict=True):
@@ -483,7 +344,7 @@ def _fill_defaultdict(thing: Any, values: list[Any]) -> None:
 def _array(values: list[Any]) -> Any:
     dtype, data, *shape = values
     if (
-        dtype not in _DTYPES
+        dtype not in DTYPES
         or len(data) > MOST_ARRAY_BYTES
         or not all(type(each) is int and each >= 0 for each in shape)
     ):
@@ -493,7 +354,7 @@ def _array(values: list[Any]) -> Any:
 
 def _scalar(values: list[Any]) -> Any:
     dtype, data = values
-    if dtype not in _DTYPES:
+    if dtype not in DTYPES:
         raise BadGraph("a number that is none")
     (number,) = np.frombuffer(data, dtype=dtype)
     return number
@@ -501,7 +362,7 @@ def _scalar(values: list[Any]) -> Any:
 
 def _class(values: list[Any]) -> type:
     (name,) = values
-    found = _BUILTINS.get(name) or allowed_classes().get(name)
+    found = BUILTINS.get(name) or allowed_classes().get(name)
     if not isinstance(found, type):
         raise BadGraph("a class that is not on the list")
     return found
@@ -509,7 +370,7 @@ def _class(values: list[Any]) -> type:
 
 def _function(values: list[Any]) -> Any:
     (name,) = values
-    return _FUNCTIONS[name]
+    return FUNCTIONS[name]
 
 
 def _partial(values: list[Any]) -> Any:
@@ -517,7 +378,7 @@ def _partial(values: list[Any]) -> Any:
     if (
         type(count) is not int
         or not 0 <= count <= len(rest)
-        or not (isinstance(function, type | types.MethodType) or function in _FUNCTIONS.values())
+        or not (isinstance(function, type | types.MethodType) or function in FUNCTIONS.values())
     ):
         raise BadGraph("a partial call of something else")
     half = (len(rest) - count) // 2
@@ -530,14 +391,14 @@ def _partial(values: list[Any]) -> Any:
 def _method(name: str, values: list[Any]) -> Any:
     (owner,) = values
     kind = type(owner)
-    if name not in _METHODS or not (kind is random.Random or kind in allowed_classes().values()):
+    if name not in METHODS or not (kind is random.Random or kind in allowed_classes().values()):
         raise BadGraph("a method of something else")
     return types.MethodType(getattr(kind, name), owner)
 
 
 def _maker(shape: tuple[Any, ...]) -> Callable[[list[Any]], Any]:
     if shape[0] == "rust":
-        return functools.partial(_rust, *_RUST[shape[1]])
+        return functools.partial(_rust, *RUST[shape[1]])
     return functools.partial(_method, shape[1]) if shape[0] == "method" else _MAKE[shape[0]]
 
 

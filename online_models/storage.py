@@ -19,9 +19,10 @@ import zstandard
 
 from online_models.definition import Candidate, Model
 from online_models.features.kind import Column
-from online_models.graph import BadGraph, NotStorable, pack, unpack
+from online_models.graph import BadGraph, pack, unpack
 from online_models.pipelines import make_predictor
 from online_models.river_predictor import RiverPredictor
+from online_models.storable import NotStorable
 
 MAGIC: Final = b"SGM"
 FORMAT: Final = 1
@@ -113,7 +114,7 @@ def _opened(digest: str, data: bytes) -> bytes:
     end = 6 + int.from_bytes(data[4:6], "big")
     try:
         head = msgspec.msgpack.decode(data[6:end], type=_Head)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise UnreadableModel("the head of the model is damaged") from error
     if head.river != river.__version__:
         raise UnreadableModel(
