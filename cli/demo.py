@@ -29,7 +29,7 @@ from cli.demo_watch import Watch
 from cli.errors import UserError
 from cli.flink_rest import FlinkRest
 from cli.live_view import Board, picture, progress_line, summary
-from cli.paths import CATALOG, DEMO, ROOT, shown
+from cli.paths import CATALOG, DEMO, MODELS, ROOT, shown
 from cli.processes import Process, wait_until
 from cli.progress import step
 from cli.published import apply_rules
@@ -38,7 +38,7 @@ from cli.target import Target, local_cluster
 from flink_jobs.settings import ENVIRONMENT_PREFIX, Settings, load_settings
 from flink_jobs.topics import ensure_topics
 from rules.duration import parse_duration
-from rules.rule_set import load_directory
+from rules.rule_set import load_directory, read_rule_file
 
 DIRECTORY: Final = DEMO
 DISORDER: Final = 2_000
@@ -286,8 +286,10 @@ class Demo:
 
 
 def publish_catalog(settings: Settings) -> list[str]:
-    """Publish the rule files of the project as one rule set, as `segue rules apply` does; the names of its segments."""
-    applied = apply_rules(settings, load_directory(CATALOG), author="segue demo")
+    """Publish the rule and model files of the project as one rule set; the names of its segments."""
+    models = {file.name: read_rule_file(file) for file in sorted(MODELS.glob("*.yaml"))}
+    rules = dataclasses.replace(load_directory(CATALOG), models=models)
+    applied = apply_rules(settings, rules, author="segue demo")
     return [segment.name for segment in applied.rules.segments]
 
 

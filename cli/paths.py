@@ -15,6 +15,7 @@ RUN = STATE / "run"
 DEMO = STATE / "demo"
 OPERATOR = ROOT / "flink_jobs" / "operator"
 CATALOG = ROOT / "rules" / "catalog"
+MODELS = ROOT / "online_models" / "catalog"
 
 
 def flink_home() -> Path:

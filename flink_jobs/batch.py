@@ -288,7 +288,7 @@ class _Attempt:
             profile, _ = batch.rules.merge(copy, batch.watermark, self.customer)
         known = profile if is_known(profile) else None
         clock = max(batch.watermark, known.latest if known is not None else 0)
-        found = explain(known, batch.rules.rules, clock, self.customer, segment)
+        found = explain(known, batch.rules.rules, clock, self.customer, segment, batch.rules.reasons)
         self.outputs.append(outputs.explanation(request, found))
         self.names.append("requests")
 

@@ -8,10 +8,11 @@ from typing import Any
 from flink_jobs.modelling import Scoring, Serving
 from profiles import Event, Profile
 from rules import ruled
+from rules.explain import Reasons
 from rules.handover import Changeover, is_known
 from rules.plan import Limits
 from rules.rule_set import RuleSet
-from rules.step import Decision, Timer, step
+from rules.step import Decision, Rules, Timer, step
 
 _COUNTERS = {"predicted": "scored", "unknown": "scores_unknown", "quarantined": "scores_failed"}
 """What became of outputs that were asked for, as the job counts it."""
@@ -49,10 +50,13 @@ class Following:
         else:
             self.rules = live = ruled.live(rule_set, limits, read)
             if before is not None and before.changeover is not None and before.version == self.version:
-                self.changeover = Changeover(before.changeover.active, live, before.changeover.warming)
+                older, warming = before.changeover.active, before.changeover.warming
+                self.changeover = Changeover(older, live, warming, self._advance)
         self.serving: Serving | None = None
         if models and scoring is not None:
             self.serving = scoring.serving(models, read, before.serving if before is not None else None)
+        # A customer who comes under these rules is brought up to date under those before, with features that are read as those have them.
+        self._before = (before.rules.plan, before.serving) if before is not None else None
 
     def step(
         self, profile: Profile | None, happening: Event | Timer, watermark: int, customer: str
@@ -61,6 +65,22 @@ class Following:
         if self.scoring is None or (self.serving is None and (profile is None or not profile.models)):
             return step(profile, self.rules, happening, watermark, None, customer)
         return self.scoring.advance(profile, self.rules, self.serving, happening, watermark, customer)
+
+    def _advance(
+        self, profile: Profile | None, rules: Rules, happening: Event | Timer, watermark: int, customer: str
+    ) -> tuple[Profile | None, Decision]:
+        """One arrival under these rules or those before, each with its own reading of the features."""
+        if self.scoring is None:
+            return step(profile, rules, happening, watermark, None, customer)
+        serving = self.serving
+        if self._before is not None and rules.plan is self._before[0]:
+            serving = self._before[1]
+        return self.scoring.advance(profile, rules, serving, happening, watermark, customer)
+
+    @property
+    def reasons(self) -> Reasons | None:
+        """How models come to the score of a customer, for explanations; None without models."""
+        return self.serving.reasons if self.serving is not None else None
 
     def counted(self) -> Counter[str]:
         """What the models have counted since the last call."""

@@ -33,6 +33,7 @@ from flink_jobs.model_records import (
     word,
 )
 from flink_jobs.modelling import Learner, Learning
+from flink_jobs.models import LEARNING
 from flink_jobs.outputs import Output
 from online_models.example import decode_example
 from online_models.version import ModelVersion, Published
@@ -181,6 +182,10 @@ class LearningWorker:
         return outputs, {name: count for name, count in counts.items() if count}
 
 
-def main(learning: Learning) -> None:
+def main() -> None:
     """Serve the operator that has started this process."""
-    serve_standard_streams(LearningWorker(learning).answer)
+    serve_standard_streams(LearningWorker(LEARNING).answer)
+
+
+if __name__ == "__main__":
+    main()

@@ -55,6 +55,8 @@ class Serving(Protocol):
 
     def reports(self) -> list[dict[str, Any]]: ...
 
+    def reasons(self, model: str, profile: Profile, clock: int) -> dict[str, Any] | None: ...
+
 
 class Learner(Protocol):
     """What learns all models from their examples."""

@@ -21,6 +21,7 @@ from flink_jobs.batch import Batch, Group
 from flink_jobs.following import Following
 from flink_jobs.frames import BATCH, HELLO, MODEL, PROTOCOL_VERSION, RULES, ProtocolError, serve_standard_streams
 from flink_jobs.modelling import Scoring
+from flink_jobs.models import SCORING
 from flink_jobs.outputs import Output
 from profiles import Profile
 from rules.compiled import moment
@@ -166,7 +167,7 @@ def _version(payload: bytes) -> int | None:
 
 def main() -> None:
     """Serve the operator that has started this process."""
-    serve_standard_streams(Worker(lambda: time.time_ns() // 1_000_000).answer)
+    serve_standard_streams(Worker(lambda: time.time_ns() // 1_000_000, SCORING).answer)
 
 
 if __name__ == "__main__":
