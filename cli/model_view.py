@@ -33,6 +33,8 @@ CHARTED: Final = {"classification": "roc_auc", "regression": "mae", "clustering"
 
 _BARS: Final = " ▁▂▃▄▅▆▇█"
 _FEATURES: Final = 10
+_SAYS: Final = 100
+"""Examples below which a figure jumps about."""
 
 
 def table(*titles: str, left: int = 1) -> Table:
@@ -91,7 +93,7 @@ def chart(task: str, over_time: Sequence[Mapping[str, Any]], names: Iterable[str
     if key is None or len(over_time) < 2:
         return
     names = list(names)
-    values = {name: [one["candidates"].get(name, {}).get(key) for one in over_time] for name in names}
+    values = {name: [_settled(one["candidates"].get(name, {}), key) for one in over_time] for name in names}
     known = [one for each in values.values() for one in each if one is not None]
     if not known:
         return
@@ -106,6 +108,11 @@ def chart(task: str, over_time: Sequence[Mapping[str, Any]], names: Iterable[str
     first, last_day = day(over_time[0]["at"]), day(over_time[-1]["at"])
     gap = " " * max(1, len(over_time) - len(first) - len(last_day))
     yield Text(f"  {'':{width}}  {first}{gap}{last_day}", "dim")
+
+
+def _settled(figures: Mapping[str, Any], key: str) -> float | None:
+    """A figure, once enough examples have been learnt for it to say something."""
+    return figures.get(key) if (figures.get("examples") or 0) >= _SAYS else None
 
 
 def levels(values: Iterable[float | None], low: float, high: float) -> str:
