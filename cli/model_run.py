@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -137,9 +137,6 @@ def report(run: Run, source: str, sample: float) -> dict[str, Any]:
 def _of_model(run: Run, model: Model) -> dict[str, Any]:
     figures = [one for one in run.outcome.figures if one.model == model.name]
     newest = figures[-1] if figures else None
-    kept = figures[:: max(1, -(-len(figures) // MOST_POINTS))]
-    if newest is not None and kept[-1] is not newest:
-        kept.append(newest)
     happened = [one for one in run.outcome.happened if one.model == model.name]
     return {
         "model": model.name,
@@ -158,7 +155,7 @@ def _of_model(run: Run, model: Model) -> dict[str, Any]:
                     for name, found in one.candidates.items()
                 },
             }
-            for one in kept
+            for one in thinned(figures)
         ],
         "contests": newest.contests if newest else [],
         "calibration": {
@@ -174,6 +171,16 @@ def _of_model(run: Run, model: Model) -> dict[str, Any]:
         ],
         "versions": sum(one.model == model.name for one in run.outcome.versions),
     }
+
+
+def thinned(reports: Sequence[Any]) -> list[Any]:
+    """Some of the reports, as far apart as each other, the newest among them.
+
+    >>> thinned(range(121))[:3], thinned(range(121))[-1], len(thinned(range(121)))
+    ([0, 3, 6], 120, 41)
+    """
+    every = max(1, -(-len(reports) // MOST_POINTS))
+    return list(reports[::-every][::-1])
 
 
 def baseline(task: str, figures: dict[str, Any]) -> dict[str, float]:
@@ -192,4 +199,4 @@ def baseline(task: str, figures: dict[str, Any]) -> dict[str, float]:
     return {"roc_auc": 0.5, **known, "calibration_error": 0.0, "lift": 1.0}
 
 
-__all__ = ["FIGURES", "Overrun", "Run", "baseline", "report", "run_history"]
+__all__ = ["FIGURES", "Overrun", "Run", "baseline", "report", "run_history", "thinned"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -13,7 +14,7 @@ from rich.text import Text
 
 from cli.changes import plain
 from cli.errors import UserError
-from cli.model_run import FIGURES, MOST_POINTS, baseline
+from cli.model_run import FIGURES, baseline, thinned
 from cli.model_topics import Versions, newest_quality, read_versions, read_words
 from cli.model_view import (
     CHARTED,
@@ -27,14 +28,17 @@ from cli.model_view import (
     importance_lines,
     number,
     persona_lines,
+    share,
     table,
-    task_of,
 )
 from cli.published import read_published
 from cli.rule_files import write_json
 from cli.target import kafka_settings
+from flink_jobs.settings import Settings
+from online_models.parse import parse_models
 from online_models.version import ModelVersion
 from rules.compiled import moment
+from rules.errors import RuleErrors
 
 if TYPE_CHECKING:
     from cli.models import AddModelAction
@@ -60,19 +64,20 @@ def add_actions(action: AddModelAction) -> None:
 def _list(args: argparse.Namespace) -> int:
     settings = kafka_settings(args.settings, args.bootstrap)
     versions, words = read_versions(settings), read_words(settings)
-    rules = read_published(settings).rules
-    defined = {name.rpartition("/")[2].removesuffix(".yaml") for name in rules.models} if rules is not None else set()
+    tasks = _tasks(settings)
     quality = newest_quality(words)
     happened = Counter((one["model"], one["kind"]) for one in words)
-    names = sorted({*versions.models(), *quality, *defined})
-    rows = [_row(name, versions, quality.get(name), happened, name in defined) for name in names]
+    names = sorted({*versions.models(), *quality, *tasks})
+    rows = [_row(name, versions, quality.get(name), happened, tasks.get(name)) for name in names]
     if args.json:
         write_json({"models": rows})
         return 0
     if not rows:
         print("there are no models: `segue models apply` publishes some")
         return 0
-    made = table("model", "champion", "state", "version", "examples", "figure", "drifts", "promotions", left=3)
+    made = table(
+        "model", "champion", "state", "version", "examples", "figure", "coverage", "drifts", "promotions", left=3
+    )
     for one in rows:
         figure = f"{TITLES[one['figure']]} {number(one['value'])}" if one["value"] is not None else "-"
         numbers = [number(one[key]) for key in ("version", "examples")]
@@ -82,6 +87,7 @@ def _list(args: argparse.Namespace) -> int:
             one["state"],
             *numbers,
             figure,
+            share(one["coverage"]),
             number(one["drifts"]),
             number(one["promotions"]),
         )
@@ -89,22 +95,34 @@ def _list(args: argparse.Namespace) -> int:
     return 0
 
 
+def _tasks(settings: Settings) -> dict[str, str]:
+    """The task of each model that is published with the rules, by name; none where this build refuses them."""
+    rules = read_published(settings).rules
+    try:
+        return {one.name: one.task for one in parse_models(rules.models)} if rules is not None else {}
+    except RuleErrors as refused:
+        print(f"warning: the models that are published are not valid: {refused.errors[0].message}", file=sys.stderr)
+        return {}
+
+
 def _row(
-    name: str, versions: Versions, quality: Mapping[str, Any] | None, happened: Counter[Any], defined: bool
+    name: str, versions: Versions, quality: Mapping[str, Any] | None, happened: Counter[Any], task: str | None
 ) -> dict[str, Any]:
     champion = quality["champion"] if quality else ""
     figures: Mapping[str, Any] = quality["candidates"].get(champion, {}) if quality else {}
     newest = next(iter(versions.of(name)), None)
-    key = CHARTED.get(task_of(quality["candidates"]), "") if quality else ""
-    state = "removed" if not defined else "learning" if quality else "trained" if newest else "no version yet"
+    key = CHARTED.get(task or "", "")
+    state = "removed" if task is None else "learning" if quality else "trained" if newest else "no version yet"
     return {
         "model": name,
+        "task": task,
         "state": state,
         "champion": champion or (newest.candidate if newest else None),
         "version": figures.get("version") or (newest.version if newest else None),
         "examples": figures.get("examples"),
         "figure": key,
         "value": figures.get(key),
+        "coverage": figures.get("coverage"),
         "at": quality["at"] if quality else None,
         "drifts": happened[name, "drift"],
         "promotions": happened[name, "promoted"],
@@ -137,24 +155,26 @@ def _show(args: argparse.Namespace) -> int:
             f"{args.model}: the job has said nothing of it yet; version {newest.version} is from {newest.lineage.origin}"
         )
         return _show_version(args, newest)
-    console.print(Group(*_quality_lines(args.model, quality, words)))
+    console.print(Group(*_quality_lines(args.model, _tasks(settings).get(args.model), quality, words)))
     console.print(Group(*event_lines(events, 10)))
     return 0
 
 
 def _quality_lines(
-    model: str, quality: Mapping[str, Any], words: Iterable[Mapping[str, Any]]
+    model: str, task: str | None, quality: Mapping[str, Any], words: Iterable[Mapping[str, Any]]
 ) -> Iterator[RenderableType]:
     candidates, champion = quality["candidates"], quality["champion"]
-    task = task_of(candidates)
     at = (quality["at"] or "-").replace("T", " ")[:16]
-    yield Text.assemble((plain(model), "bold"), f"  {task}, champion {plain(champion)}, as of {at} UTC")
+    yield Text.assemble(
+        (plain(model), "bold"), f"  {task or 'not defined any more'}, champion {plain(champion)}, as of {at} UTC"
+    )
+    task = task or "anomaly"
     others = {"base rate": baseline(task, candidates.get(champion, {}))}
     yield candidates_table(task, candidates, champion, others)
     reports = [
         {"at": one["at"], "candidates": one["detail"]["candidates"]} for one in words if one["kind"] == "quality"
     ]
-    yield from chart(task, reports[:: max(1, -(-len(reports) // MOST_POINTS))], candidates)
+    yield from chart(task, thinned(reports), candidates)
     yield from contest_lines(quality.get("contests", ()))
     figures = candidates.get(champion, {})
     yield from importance_lines(figures)

@@ -33,7 +33,7 @@ CHARTED: Final = {"classification": "roc_auc", "regression": "mae", "clustering"
 
 _BARS: Final = " ▁▂▃▄▅▆▇█"
 _FEATURES: Final = 10
-_SAYS: Final = 100
+_SAYS: Final = 200
 """Examples below which a figure jumps about."""
 
 
@@ -58,13 +58,13 @@ def number(value: Any) -> str:
     return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.3f}"
 
 
-def task_of(candidates: Mapping[str, Mapping[str, Any]]) -> str:
-    """What kind of model these figures are of, where nobody has said it."""
-    for figures in candidates.values():
-        for task, key in (("classification", "log_loss"), ("regression", "mae"), ("clustering", "personas")):
-            if key in figures:
-                return task
-    return "anomaly"
+def share(value: Any) -> str:
+    """A share as it is shown.
+
+    >>> share(0.981), share(None)
+    ('98%', '-')
+    """
+    return f"{value:.0%}" if isinstance(value, float | int) else "-"
 
 
 def candidates_table(
@@ -77,9 +77,8 @@ def candidates_table(
         found = candidates[name]
         title = Text(plain(name), "bold") + Text(" champion" if name == champion else "", "green")
         cells = [number(found.get(key)) for key in keys]
-        coverage = found.get("coverage")
-        shown = f"{coverage:.0%}" if isinstance(coverage, float | int) else "-"
-        made.add_row(title, number(found.get("version")), number(found.get("examples")), *cells, shown)
+        counts = [number(found.get(key)) for key in ("version", "examples")]
+        made.add_row(title, *counts, *cells, share(found.get("coverage")))
     for name, found in others.items():
         if found:
             cells = [number(found.get(key)) for key in keys]
@@ -129,6 +128,8 @@ def levels(values: Iterable[float | None], low: float, high: float) -> str:
 def contest_lines(contests: Iterable[Mapping[str, Any]]) -> Iterator[RenderableType]:
     """How each challenger stands against the champion, a sentence each."""
     for one in contests:
+        if not one["examples"]:
+            continue
         metric = str(one["metric"]).replace("_", " ")
         losses = f"{metric} {number(one['challenger_loss'])} against {number(one['champion_loss'])}"
         if one["bound"] is None:

@@ -25,6 +25,9 @@ from online_models.river_predictor import RiverPredictor
 EXPLAINED_EVERY: Final = 5_000
 """Examples between two looks at what a candidate lives on: that takes as long as hundreds of predictions."""
 
+EXPLAINED_FIRST: Final = 200
+"""Examples until the second look; the next ones come whenever there are twice as many, up to the number above."""
+
 Judged = Literal["classification", "regression"]
 
 
@@ -85,7 +88,10 @@ class StandardFigures:
             return predictor.personas.report()
         found: dict[str, Any] = {}
         if self.judged is not None and self.reservoir.kept:
-            if not self.explained or self.examples - self.explained_at >= EXPLAINED_EVERY:
+            # At first what it lives on changes with every few hundred examples.
+            if not self.explained or self.examples - self.explained_at >= min(
+                max(self.explained_at, EXPLAINED_FIRST), EXPLAINED_EVERY
+            ):
                 self.explained_at = self.examples
                 self.explained = importance(
                     making.ready(predictor), self.names, self.reservoir, cast(Judged, self.model.task)
