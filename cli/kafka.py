@@ -1,4 +1,4 @@
-"""Kafka for the rules: reading a compacted topic to its end, and writing one record so that it is surely there."""
+"""Kafka for rules and models: reading a compacted topic to its end, and writing one record so that it is surely there."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 PATIENCE_SECONDS: Final = 30.0
 _BOOTSTRAP_MS: Final = 10_000
-_LARGEST_REQUEST: Final = 16 * 1024 * 1024
+_LARGEST_REQUEST: Final = 17 * 1024 * 1024
+"""Room for the longest version of a model, see `flink_jobs.model_records`."""
 
 Answer = TypeVar("Answer")
 
@@ -80,7 +81,7 @@ def talk(settings: Settings, what: Callable[[dict[str, Any]], Answer]) -> Answer
             raise UserError(f"Kafka at {where} is slow: {error}", "is Kafka well?") from None
         except MessageSizeTooLargeError:
             raise UserError(
-                "the broker takes no record as large as this rule set", "raise max.message.bytes of the rules topic"
+                "the broker takes no record as large as this one", "raise max.message.bytes of its topic"
             ) from None
         except TopicAuthorizationFailedError as error:
             raise UserError(f"Kafka at {where} does not allow this: {error}") from None

@@ -35,6 +35,7 @@ COMMANDS = (
     Command("submit", "cli.submit", "start the job on a Flink cluster"),
     Command("stop", "cli.submit", "stop the job, with a savepoint if asked"),
     Command("rules", "cli.rules", "check, test, apply, list and compare rules"),
+    Command("models", "cli.models", "check, train, try, apply, list and compare models"),
     Command("tail", "cli.tail", "follow who enters and leaves which segment"),
     Command("explain", "cli.explain", "say why a customer is in a segment or not, now or at a time of the past"),
     Command("doctor", "cli.doctor", "say what is missing or wrong, and how to mend it"),

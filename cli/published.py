@@ -136,8 +136,12 @@ def apply_rules(
     force: bool = False,
     warming: bool = False,
     published: Published | None = None,
+    models: Mapping[str, str] | None = None,
 ) -> Applied:
     """Publish `local`, which must have been checked, as the next version, unless the newest means the same already.
+
+    Models stay as they are published, whatever `local` says of them (`models` are the files to publish in their place); only the first
+    version of all takes those of `local`.
 
     With `warming`, segments that are new or mean something else wait for their history to be counted (`cli.backfill`), unless it is
     the first version of all: there is nothing yet for which they could be late. `published` is what was on the topic when `local`
@@ -147,10 +151,14 @@ def apply_rules(
         published = prepare(settings)
     before = published.rules
     changes = diff(before, local)
-    if before is not None and before.digests == local.digests and not force:
+    if models is None:
+        models = before.models if before is not None else local.models
+    same = before is not None and before.digests == local.digests and before.models == models
+    if before is not None and same and not force:
         return Applied(before, changes, False)
     candidate = dataclasses.replace(
         next_version(published.base(), local),
+        models=models,
         created_at=int(time.time() * 1000),
         author=author,
         message=message or summary(changes),

@@ -1,6 +1,7 @@
 """Writes the pages that are made of code: `python docs/generate.py`. Tests keep them in step with it.
 
-`docs/settings.md` comes from flink_jobs/settings.py, `docs/rules.md` and `docs/schemas/rule.json` from rules/reference.py.
+`docs/settings.md` comes from flink_jobs/settings.py, `docs/rules.md` and `docs/schemas/rule.json` from rules/reference.py,
+`docs/models.md` and `docs/schemas/model.json` from online_models/reference.py, its features and its estimators.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
+from docs.generate_models import model_schema_text, models_page  # noqa: E402  (the path has to be set first)
 from docs.generate_rules import rules_page, schema_text  # noqa: E402  (the path has to be set first)
 from flink_jobs import settings  # noqa: E402
 from rules.duration import format_duration  # noqa: E402
@@ -114,6 +116,8 @@ if __name__ == "__main__":
         (TARGET, page()),
         (ROOT / "docs" / "rules.md", rules_page()),
         (ROOT / "docs" / "schemas" / "rule.json", schema_text()),
+        (ROOT / "docs" / "models.md", models_page()),
+        (ROOT / "docs" / "schemas" / "model.json", model_schema_text()),
     ):
         target.write_text(text, encoding="utf-8")
         print(target.relative_to(ROOT))

@@ -25,14 +25,14 @@ def rules_page() -> str:
     """The page: the template with each mark replaced by what is known there."""
     page = TEMPLATE.read_text("utf-8")
     parts = {
-        "segment": _table(reference.SEGMENT),
+        "segment": key_table(reference.SEGMENT),
         "operators": _operators(),
         "index": _index(),
         "conditions": "\n\n".join(map(_condition, reference.CONDITIONS.values())),
-        "steps": "\n\n".join(f"**`{name}`**\n\n{_table(keys)}" for name, keys in STEP_KEYS.items()),
+        "steps": "\n\n".join(f"**`{name}`**\n\n{key_table(keys)}" for name, keys in STEP_KEYS.items()),
         "parts": "\n\n".join(map(_condition, reference.PARTS.values())),
         "tests": "\n\n".join(
-            f"{title}\n\n{_table(keys)}"
+            f"{title}\n\n{key_table(keys)}"
             for title, keys in (
                 ("A test:", reference.TEST),
                 ("A line of `given`:", reference.GIVEN),
@@ -48,28 +48,30 @@ def rules_page() -> str:
     return page
 
 
-def _table(keys: Iterable[Key]) -> str:
+def key_table(keys: Iterable[Key]) -> str:
+    """Keys as a table: what may stand under each, and its meaning."""
     lines = ["| key | value | meaning |", "|---|---|---|"]
     for key in keys:
         value = ", ".join(f"`{one}`" for one in key.among) if key.among else reference.SHAPES[key.shape]
         must = " (required)" if key.required else ""
-        lines.append(f"| `{key.name}`{must} | {_cell(value)} | {_cell(key.meaning)} |")
+        lines.append(f"| `{key.name}`{must} | {cell(value)} | {cell(key.meaning)} |")
     return "\n".join(lines)
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
+    """A text as it may stand in a cell of a table."""
     return text.replace("|", "\\|")
 
 
 def _operators() -> str:
     lines = ["| written | holds if the value is |", "|---|---|"]
-    lines += [f"| `{{{example}}}` | {_cell(meaning)} |" for meaning, example in reference.OPERATORS.values()]
+    lines += [f"| `{{{example}}}` | {cell(meaning)} |" for meaning, example in reference.OPERATORS.values()]
     return "\n".join(lines)
 
 
 def _index() -> str:
     lines = ["| condition | true while |", "|---|---|"]
-    lines += [f"| [`{one.key}`](#{one.key}) | {_cell(one.meaning)} |" for one in reference.CONDITIONS.values()]
+    lines += [f"| [`{one.key}`](#{one.key}) | {cell(one.meaning)} |" for one in reference.CONDITIONS.values()]
     return "\n".join(lines)
 
 
@@ -77,9 +79,9 @@ def _condition(entry: Entry) -> str:
     """A condition, or a mapping beside the rule: its meaning, an example, its keys."""
     parts = [f"### {entry.key}", entry.meaning, f"```yaml\n{entry.example}\n```"]
     if entry.keys:
-        parts.append(_table(entry.keys))
+        parts.append(key_table(entry.keys))
     if entry.beside:
-        parts += ["Beside it:", _table(entry.beside)]
+        parts += ["Beside it:", key_table(entry.beside)]
     if entry.operators:
         where = "Among its keys" if entry.keys else "Beside it"
         names = ", ".join(f"`{name}`" for name in entry.operators)

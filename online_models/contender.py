@@ -127,6 +127,7 @@ class Contender:
             origin="stream",
             river=self.kit.river,
             segue=self.kit.segue,
+            message="",
         )
         self.good = Good(version, lineage, body)
         self.lineage = msgspec.structs.replace(lineage)

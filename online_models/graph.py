@@ -195,7 +195,8 @@ class _Unpacking:
             waiting = [group for group in waiting if not self._make_at_once(*group)]
         if waiting:
             raise BadGraph("values that hold each other")
-        for group in self.groups:
+        # What is written in C copies the mapping of its attributes, which must be full by then.
+        for group in sorted(self.groups, key=lambda group: group[0][0] == "cython"):
             if group[0][0] not in _AT_ONCE:
                 self._fill(*group)
         return self.objects[_index(self.root_number, len(self.objects))]

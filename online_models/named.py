@@ -32,7 +32,7 @@ _MOST_VALUES: Final = 20
 
 
 @dataclass(frozen=True)
-class _Number:
+class Number:
     """A parameter that is a number, with its bounds."""
 
     low: float
@@ -40,31 +40,41 @@ class _Number:
     whole: bool = False
 
 
-_PARAMETERS: Final[dict[str, dict[str, Any]]] = {
-    "KMeans": {"halflife": _Number(0.0001, 1.0), "every": _Number(20, 100_000, whole=True)},
+PARAMETERS: Final[dict[str, dict[str, Any]]] = {
+    "KMeans": {"halflife": Number(0.0001, 1.0), "every": Number(20, 100_000, whole=True)},
     "Mixture": {
-        "alpha": _Number(0.5, 1.0),
-        "slowest": _Number(0.00001, 0.5),
-        "every": _Number(20, 100_000, whole=True),
+        "alpha": Number(0.5, 1.0),
+        "slowest": Number(0.00001, 0.5),
+        "every": Number(20, 100_000, whole=True),
     },
     "DBSTREAM": {
-        "clustering_threshold": _Number(0.01, 100.0),
-        "fading_factor": _Number(0.000001, 1.0),
-        "cleanup_interval": _Number(1, 100_000, whole=True),
-        "intersection_factor": _Number(0.01, 1.0),
-        "minimum_weight": _Number(0.01, 1000.0),
-        "every": _Number(20, 100_000, whole=True),
+        "clustering_threshold": Number(0.01, 100.0),
+        "fading_factor": Number(0.000001, 1.0),
+        "cleanup_interval": Number(1, 100_000, whole=True),
+        "intersection_factor": Number(0.01, 1.0),
+        "minimum_weight": Number(0.01, 1000.0),
+        "every": Number(20, 100_000, whole=True),
     },
-    "Components": {"n": _Number(1, 20, whole=True)},
+    "Components": {"n": Number(1, 20, whole=True)},
     VALUE: {
-        "horizon": _Number(0.01, 3650.0),
-        "every": _Number(50, 100_000, whole=True),
+        "horizon": Number(0.01, 3650.0),
+        "every": Number(50, 100_000, whole=True),
         "frequency": "column",
         "recency": "column",
         "age": "column",
         "value": "column",
     },
 }
+"""By name, what may be written for each parameter: a number within bounds, or the name of a column."""
+
+MEANINGS: Final = {
+    "KMeans": "k-means, of as many clusters as are told apart best",
+    "Mixture": "a mixture of bell curves, of as many as are told apart best",
+    "DBSTREAM": "clusters of any shape, of which those nobody falls into fade",
+    "Components": "before clusters: the main directions in which customers differ (incremental PCA)",
+    VALUE: "what customers will spend, by how often, how lately and for how much they bought (BG/NBD with Gamma-Gamma)",
+}
+"""What each is, in a sentence."""
 
 
 def is_named(model: Model, candidate: Candidate) -> bool:
@@ -91,7 +101,7 @@ def check_named(model: Model, candidate: Candidate, columns: Sequence[Column]) -
             )
             found.append(Problem(step.line, step.column, f"{step.name[:60]} does not belong here", told))
     for step in candidate.pipeline:
-        known = _PARAMETERS.get(step.name, {})
+        known = PARAMETERS.get(step.name, {})
         for name, value in step.parameters.items():
             if name not in known:
                 message = f"{step.name} has no parameter {str(name)[:60]!r} here"
@@ -107,7 +117,7 @@ def check_named(model: Model, candidate: Candidate, columns: Sequence[Column]) -
 
 def _wrong(known: Any, value: Any, columns: Sequence[Column]) -> str:
     """What a value must be, where it is not that."""
-    if isinstance(known, _Number):
+    if isinstance(known, Number):
         right = type(value) is int or (type(value) is float and not known.whole)
         kind = "a whole number" if known.whole else "a number"
         return "" if right and known.low <= value <= known.high else f"{kind} from {known.low:g} to {known.high:g}"

@@ -25,7 +25,7 @@ from online_models.definition import (
     Target,
     Task,
 )
-from online_models.features import read_feature
+from online_models.features import FeatureSet, read_feature
 from profiles.document import DocumentError, Node, Scalar, load, suggestion
 from profiles.document import Mapping as MappingNode
 from profiles.zones import is_zone
@@ -159,7 +159,7 @@ class _ModelReader(ConditionReader):
             self.learning(root["learn"]) if "learn" in root else Learning(_DAY),
             promotion,
             fairness,
-            self.personas(root["personas"]) if task == "clustering" and "personas" in root else PersonaRule(),
+            self.personas(root["personas"], features) if task == "clustering" and "personas" in root else PersonaRule(),
             texts["name"] or name,
             texts["owner"],
             texts["description"],
@@ -318,7 +318,7 @@ class _ModelReader(ConditionReader):
             for problem in making.check(model, candidate, columns):
                 self.errors.append(RuleError(root.file, problem.line, problem.column, problem.message, problem.hint))
 
-    def personas(self, outer: Node) -> PersonaRule:
+    def personas(self, outer: Node, features: tuple[Feature, ...]) -> PersonaRule:
         example = "write `personas: {fewest: 3, most: 8, names: {bargain-hunters: {promo_clicks: high, spend: low}}}`"
         default = PersonaRule()
         node = self.mapping(outer, "`personas`", example)
@@ -329,6 +329,7 @@ class _ModelReader(ConditionReader):
         most = self.integer(node["most"], "`most`", 2, 50) if "most" in node else max(default.most, fewest)
         if fewest > most:
             self.wrong(node, "the fewest personas are more than the most")
+        numbers = [one.name for one in FeatureSet(features).columns if not one.category]
         names = []
         outer_names = self.mapping(node["names"], "`names`", example) if "names" in node else None
         for name, inner in outer_names.items() if outer_names is not None else ():
@@ -336,6 +337,13 @@ class _ModelReader(ConditionReader):
                 self.wrong(inner, "the name of a persona is small letters and digits, words joined by dashes")
             told = self.mapping(inner, "what tells a persona", example)
             sides = told.items() if told is not None else ()
+            for at, _ in sides:
+                if at not in numbers:
+                    self.wrong(
+                        told.keys[at] if told is not None else inner,
+                        f"there is no feature {at[:60]!r} here",
+                        suggestion(at[:60], numbers),
+                    )
             names.append(
                 (
                     name,

@@ -17,7 +17,8 @@ class Lineage(msgspec.Struct):
 
     `first`, `last`: the earliest and the latest `labelled_at` of the examples learnt; `examples`: their number. `parent`: the version
     it went
-    on from (0: none). `origin`: the running job, a training over history, or somebody who went back to an older version.
+    on from (0: none). `origin`: the running job, a training over history, or somebody who went back to an older version, for the reason
+    in `message`.
     """
 
     first: int = 0
@@ -28,6 +29,7 @@ class Lineage(msgspec.Struct):
     parameters: dict[str, Any] = {}
     river: str = ""
     segue: str = ""
+    message: str = ""
 
 
 class ModelVersion(msgspec.Struct):

@@ -28,6 +28,7 @@ from rules.slots import (
     Numbers,
     Returns,
     Slot,
+    Tallied,
     Times,
     Total,
 )
@@ -100,7 +101,7 @@ def _state(slot: Slot) -> int:
     match slot:
         case Times():
             return slot.keep * _NUMBER
-        case First():
+        case First() | Tallied():
             return _NUMBER
         case Numbers():
             return 3 * (_LIST + most_numbers(slot) * _NUMBER)

@@ -27,7 +27,8 @@ _NAME: Final = "^[a-z0-9]+(-[a-z0-9]+)*$"
 _PATH: Final = r"^(name|(properties|context|traits)\..+)$"
 
 
-def _ref(name: str) -> Schema:
+def ref(name: str) -> Schema:
+    """A reference to one of `definitions`."""
     return {"$ref": f"#/$defs/{name}"}
 
 
@@ -35,7 +36,7 @@ def _list(of: Schema, least: int = 1) -> Schema:
     return {"type": "array", "items": of, "minItems": least}
 
 
-def _closed(keys: Iterable[Key], more: dict[str, Schema] | None = None) -> Schema:
+def closed(keys: Iterable[Key], more: dict[str, Schema] | None = None) -> Schema:
     """A mapping of these keys and no others."""
     keys = tuple(keys)
     found: Schema = {
@@ -50,10 +51,10 @@ def _closed(keys: Iterable[Key], more: dict[str, Schema] | None = None) -> Schem
 def _key(key: Key) -> Schema:
     """What may stand under a key."""
     shape: Schema = {"enum": list(key.among)} if key.among else _shape(key.shape)
-    return {**shape, "description": _plain(key.meaning)}
+    return {**shape, "description": plain(key.meaning)}
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """A meaning without the marks of Markdown, with a capital letter."""
     text = text.replace("`", "")
     return text[:1].upper() + text[1:]
@@ -77,23 +78,23 @@ def _shape(shape: Shape) -> Schema:
         case "texts":
             return {"anyOf": [_shape("text"), _list(_shape("text"))]}
         case "conditions":
-            return _list(_ref("condition"))
+            return _list(ref("condition"))
         case "steps":
-            return _list(_ref("step"))
+            return _list(ref("step"))
         case "weighted":
-            return _list(_closed(reference.WEIGHTED))
+            return _list(closed(reference.WEIGHTED))
         case "given":
-            return _list(_closed(reference.GIVEN))
+            return _list(closed(reference.GIVEN))
         case "expect":
-            return _list(_closed(reference.EXPECT))
+            return _list(closed(reference.EXPECT))
         case "tests":
-            return _list(_closed(reference.TEST))
+            return _list(closed(reference.TEST))
         case "name":
             return {"type": "string", "pattern": _NAME, "maxLength": 64}
         case "population":
             four = {"minItems": 4, "maxItems": 4}
-            of = {"recency": _ref("duration"), "frequency": _shape("integer"), "monetary": _shape("number")}
-            found = _closed((), {name: {**_list(bound), **four} for name, bound in of.items()})
+            of = {"recency": ref("duration"), "frequency": _shape("integer"), "monetary": _shape("number")}
+            found = closed((), {name: {**_list(bound), **four} for name, bound in of.items()})
             return {**found, "minProperties": 1}
         case "share":
             return {"type": "string", "pattern": r"^[0-9]{1,2}(\.[0-9]{1,4})?%$"}
@@ -102,9 +103,9 @@ def _shape(shape: Shape) -> Schema:
         case "moment":
             return {"type": ["string", "number"]}
         case "window":
-            return {"anyOf": [_ref("duration"), {"const": "ever"}]}
+            return {"anyOf": [ref("duration"), {"const": "ever"}]}
         case _:
-            return _ref(shape)
+            return ref(shape)
 
 
 def _operators(operators: Iterable[str], operand: Shape) -> dict[str, Schema]:
@@ -113,7 +114,7 @@ def _operators(operators: Iterable[str], operand: Shape) -> dict[str, Schema]:
     return {
         name: {
             **({"type": "array", "items": one, "minItems": 2, "maxItems": 2} if name == Operator.BETWEEN else one),
-            "description": _plain(reference.OPERATORS[name][0]),
+            "description": plain(reference.OPERATORS[name][0]),
         }
         for name in operators
     }
@@ -135,13 +136,13 @@ def _comparison() -> Schema:
         Operator.MATCHES: text,
         Operator.BEFORE: _shape("moment"),
         Operator.AFTER: _shape("moment"),
-        Operator.WITHIN: _ref("duration"),
+        Operator.WITHIN: ref("duration"),
         Operator.EQ: value,
         Operator.NE: value,
         **dict.fromkeys((Operator.GT, Operator.GTE, Operator.LT, Operator.LTE), ordered),
     }
     properties = {
-        one.value: {**operands[one], "description": _plain(reference.OPERATORS[one.value][0])}
+        one.value: {**operands[one], "description": plain(reference.OPERATORS[one.value][0])}
         for one in vocabulary.VALUE_OPERATORS
     }
     compared = {"type": "object", "properties": properties, "additionalProperties": False, "minProperties": 1}
@@ -152,10 +153,10 @@ def _condition(entry: Entry) -> Schema:
     """One kind of condition: its key, what is under it and what stands beside it."""
     operators = _operators(entry.operators, entry.operand)
     inner = _under(entry, operators)
-    found = _closed((), {entry.key: {**inner, "description": _plain(entry.meaning)}})
+    found = closed((), {entry.key: {**inner, "description": plain(entry.meaning)}})
     found["required"] = [entry.key]
     for key in entry.beside:
-        found["properties"][key.name] = _ref("without") if key.name == "without" else _key(key)
+        found["properties"][key.name] = ref("without") if key.name == "without" else _key(key)
         if key.required:
             found["required"].append(key.name)
     if not entry.keys:
@@ -166,15 +167,15 @@ def _condition(entry: Entry) -> Schema:
 def _under(entry: Entry, operators: dict[str, Schema]) -> Schema:
     """What stands under the key of a condition itself."""
     if entry.key == "during":
-        return _ref("during")
+        return ref("during")
     if entry.keys:
-        return _closed(entry.keys, operators)
+        return closed(entry.keys, operators)
     if entry.key == "context":
-        return {"type": "object", "additionalProperties": _ref("comparison"), "minProperties": 1}
+        return {"type": "object", "additionalProperties": ref("comparison"), "minProperties": 1}
     return _shape(entry.shape)
 
 
-def _definitions() -> dict[str, Schema]:
+def definitions() -> dict[str, Schema]:
     """What other places refer to."""
     durations = _operators((one.value for one in vocabulary.SINCE_OPERATORS), "duration")
     counts = _operators((one.value for one in vocabulary.COUNT_OPERATORS), "integer")
@@ -189,37 +190,37 @@ def _definitions() -> dict[str, Schema]:
         },
         "event": named,
         "path": {"type": "string", "pattern": _PATH, "maxLength": 256},
-        "during": _closed(during),
-        "count": _closed((), counts),
-        "durations": _closed((), durations),
-        "numbers": _closed((), _operators((one.value for one in vocabulary.NUMBER_OPERATORS), "number")),
+        "during": closed(during),
+        "count": closed((), counts),
+        "durations": closed((), durations),
+        "numbers": closed((), _operators((one.value for one in vocabulary.NUMBER_OPERATORS), "number")),
         "comparison": _comparison(),
         "where": {
             "type": "object",
-            "propertyNames": _ref("path"),
-            "additionalProperties": _ref("comparison"),
+            "propertyNames": ref("path"),
+            "additionalProperties": ref("comparison"),
             "minProperties": 1,
         },
-        "values": {"type": "object", "additionalProperties": _ref("comparison"), "minProperties": 1},
-        "reference": {"anyOf": [named, _closed(reference.REFERENCE)]},
-        "references": {"anyOf": [_ref("reference"), _list(_ref("reference"))]},
-        "without": {"anyOf": [named, _closed(reference.WITHOUT)]},
-        "step": {"anyOf": [_closed(keys) for keys in STEP_KEYS.values()]},
-        "condition": {"anyOf": [_ref(f"condition-{key}") for key in reference.CONDITIONS]},
+        "values": {"type": "object", "additionalProperties": ref("comparison"), "minProperties": 1},
+        "reference": {"anyOf": [named, closed(reference.REFERENCE)]},
+        "references": {"anyOf": [ref("reference"), _list(ref("reference"))]},
+        "without": {"anyOf": [named, closed(reference.WITHOUT)]},
+        "step": {"anyOf": [closed(keys) for keys in STEP_KEYS.values()]},
+        "condition": {"anyOf": [ref(f"condition-{key}") for key in reference.CONDITIONS]},
         **{f"condition-{key}": _condition(entry) for key, entry in reference.CONDITIONS.items()},
     }
 
 
 def rule_schema() -> Schema:
     """The schema of a rule file."""
-    root = _closed(reference.SEGMENT)
+    root = closed(reference.SEGMENT)
     for name, part in reference.PARTS.items():
-        root["properties"][name] = {**_closed(part.keys), "description": _plain(part.meaning)}
+        root["properties"][name] = {**closed(part.keys), "description": plain(part.meaning)}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": ID,
         "title": "A segment",
         "description": "One segment's rule file, as docs/rules.md describes it.",
         **root,
-        "$defs": _definitions(),
+        "$defs": definitions(),
     }

@@ -190,6 +190,16 @@ class Contributions(Numbers):
         return True
 
 
+class Tallied(Slot):
+    """How many events there ever were: a number."""
+
+    __slots__ = ()
+
+    def add(self, slots: State, time: int, event: Any, clock: int) -> int:
+        slots[self.key] = slots.get(self.key, 0) + 1
+        return 1
+
+
 class Total(Slot):
     """A number over all events ever: `[number, count]`, in millionths."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from online_models.features.kind import Attached, FeatureKind, Read
 from online_models.features.numeric import logarithmic
@@ -20,7 +20,7 @@ from rules.kinds.kind import Key
 from rules.kinds.numbers import now_and_before
 from rules.kinds.sessions import DEFAULT_GAP, sessions_of
 from rules.reader import LARGEST_COUNT
-from rules.slots import Slot, State
+from rules.slots import Tallied
 
 _ORDER: Final = "Order Completed"
 _VIEW: Final = "Product Viewed"
@@ -77,16 +77,6 @@ def _known_for(profile: Profile, clock: int) -> float | None:
 
 
 # --- how often ------------------------------------------------------------------------------------------------------
-
-
-class Tallied(Slot):
-    """How many events there ever were: a number."""
-
-    __slots__ = ()
-
-    def add(self, slots: State, time: int, event: Any, clock: int) -> int:
-        slots[self.key] = slots.get(self.key, 0) + 1
-        return 1
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 from river import stats, utils
+from river.drift import ADWIN
 
 from online_models import storage
 from online_models.graph import BadGraph, pack, unpack
@@ -236,3 +237,17 @@ def test_every_kind_of_thing_comes_back_as_it_was() -> None:
     expected = [dice.gauss(0.0, 1.0) for _ in range(4)]
     assert [back[3](), back[1].gauss(0.0, 1.0), back[3](), back[1].gauss(0.0, 1.0)] == expected
     assert back[2].to_dict() == {1: 2.5}
+
+
+@pytest.mark.parametrize("count", [0, 1, 5, 500])
+def test_a_detector_of_drift_alone_goes_on_where_it_was(count: int) -> None:
+    """It is written in C and holds a mapping: whichever of the two is read first, it is whole."""
+    kept = ADWIN()
+    for at in range(count):
+        kept.update(at % 7)
+    read = unpack(msgspec.msgpack.decode(msgspec.msgpack.encode(pack(kept))))
+    for at in range(1_000):
+        value = float(at % 5 + (3 if at > 500 else 0))
+        kept.update(value)
+        read.update(value)
+        assert (read.drift_detected, read.width, read.estimation) == (kept.drift_detected, kept.width, kept.estimation)

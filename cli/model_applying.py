@@ -1,0 +1,172 @@
+"""`segue models apply` and `rollback`: definitions with the next version of the rules, and going back to what a candidate was."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from cli.errors import UserError
+from cli.model_files import ModelFiles, load_models
+from cli.model_topics import publish_versions, read_versions
+from cli.paths import MODELS
+from cli.published import apply_rules, prepare, read_published
+from cli.rule_files import count, short, user, write_json
+from cli.target import kafka_settings
+from online_models.definition import Model
+from online_models.parse import parse_models
+from rules.errors import RuleErrors
+from rules.rule_set import RuleSet
+
+if TYPE_CHECKING:
+    from cli.models import AddModelAction
+
+_MEANING: Final = {
+    "added": "begins to learn",
+    "changed": "starts anew: what it had learnt is given up",
+    "reworded": "goes on with what it has learnt",
+    "removed": "is not learnt and not asked any more",
+}
+"""What becomes of a model, by what was done to its file."""
+
+
+def add_actions(action: AddModelAction) -> None:
+    """Adds the actions that publish."""
+    text = "check model files and publish them with the rules that are live, as the next version"
+    applying = action("apply", _apply, text)
+    words = f"folder of model files; default: {short(MODELS)}"
+    applying.add_argument("path", nargs="?", type=Path, default=MODELS, metavar="DIR", help=words)
+    applying.add_argument("-m", "--message", help="what this version is about; default: what has changed")
+    applying.add_argument("--author", help="who publishes it; default: the user's name")
+    text = "publish an older version of a candidate again, for the job to go on from"
+    back = action("rollback", _rollback, text)
+    back.add_argument("model", metavar="MODEL")
+    back.add_argument("version", type=int, metavar="VERSION", help="its number, as `segue models history` lists it")
+    back.add_argument("--champion", action="store_true", help="make it champion, also if it was none then")
+    back.add_argument("-m", "--message", default="", help="why; kept with the version")
+
+
+# --- apply --------------------------------------------------------------------------------------------------------
+
+
+def _apply(args: argparse.Namespace) -> int:
+    if not args.path.is_dir():
+        raise UserError(f"{short(args.path)} is no folder", "models are published whole: name the folder")
+    files = load_models(args.path)
+    settings = kafka_settings(args.settings, args.bootstrap)
+    published = prepare(settings)
+    before = published.rules
+    if before is None:
+        raise UserError("models go with rules, and none are published", "`segue rules apply` publishes some")
+    if before.warming:
+        raise UserError(
+            f"version {before.version} of the rules is still warming",
+            "wait until it is live, or go on with it: `segue rules apply --resume`",
+        )
+    changes = list(_changes(before.models, files))
+    summary = f"models: {_summary(changes)}"
+    author = args.author or user()
+    applied = apply_rules(
+        settings, before, author=author, message=args.message or summary, published=published, models=files.texts
+    )
+    unknown = list(_asked_for(applied.rules, files.models))
+    if args.json:
+        listed = [{"model": model, "kind": kind} for model, kind in changes]
+        found = {"published": applied.published, "version": applied.rules.version, "changes": listed}
+        write_json({**found, "unknown": [{"segment": segment, "model": model} for segment, model in unknown]})
+        return 0
+    if applied.published:
+        print(f"version {applied.rules.version} published: {count(len(files.models), 'model')}")
+    else:
+        print(f"nothing changed: version {applied.rules.version} has the same models")
+    for model, kind in changes:
+        print(f"  {kind:<8} {model}  {_MEANING[kind]}")
+    for segment, model in unknown:
+        print(f"warning: segment {segment} asks for {model}, and there is no such model", file=sys.stderr)
+    return 0
+
+
+def _changes(before: Mapping[str, str], files: ModelFiles) -> Iterator[tuple[str, str]]:
+    """What these files do to the models that are published: each with `added`, `changed`, `reworded` or `removed`, by name."""
+    try:
+        known = {one.name: one for one in parse_models(before)}
+    except RuleErrors:
+        known = {}  # the job refuses them: whatever comes now is new to it
+    texts = {Path(name).stem: text for name, text in before.items()}
+    now = {one.name: one for one in files.models}
+    own = {Path(name).stem: text for name, text in files.texts.items()}
+    for name in sorted(known.keys() | now.keys()):
+        if name not in known:
+            yield name, "added"
+        elif name not in now:
+            yield name, "removed"
+        elif known[name].digest != now[name].digest:
+            yield name, "changed"
+        elif texts.get(name) != own.get(name):
+            yield name, "reworded"
+
+
+def _summary(changes: Iterable[tuple[str, str]]) -> str:
+    """What changes do, in a line."""
+    parts: dict[str, list[str]] = {}
+    for model, kind in changes:
+        parts.setdefault(kind, []).append(model)
+    return "; ".join(f"{kind} {', '.join(names)}" for kind, names in sorted(parts.items())) or "nothing changed"
+
+
+def _asked_for(rules: RuleSet, models: Iterable[Model]) -> Iterator[tuple[str, str]]:
+    """The segments that ask for models that are not there."""
+    known = {one.name for one in models}
+    for segment in rules.plan.segments:
+        for model in sorted(segment.condition.scores - known):
+            yield segment.name, model
+
+
+# --- rollback -----------------------------------------------------------------------------------------------------
+
+
+def _rollback(args: argparse.Namespace) -> int:
+    settings = kafka_settings(args.settings, args.bootstrap)
+    versions = read_versions(settings)
+    old = versions.version(args.model, args.version)
+    _check_definition(read_published(settings).rules, old.model, old.digest)
+    role = "champion" if args.champion else old.role
+    lineage = msgspec.structs.replace(old.lineage, origin="rollback", parent=old.version, message=args.message)
+    new = msgspec.structs.replace(old, version=versions.above(args.model), role=role, lineage=lineage)
+    publish_versions(settings, [new])
+    found: dict[str, Any] = {
+        "model": new.model,
+        "candidate": new.candidate,
+        "version": new.version,
+        "role": new.role,
+        "of": old.version,
+    }
+    if args.json:
+        write_json(found)
+    else:
+        print(
+            f"version {old.version} of {new.model} ({new.candidate}, {new.role}) is published again as version {new.version}"
+        )
+        print("the job says `adopted` once it goes on from it: `segue models history " + new.model + "`")
+    return 0
+
+
+def _check_definition(rules: RuleSet | None, model: str, digest: str) -> None:
+    """`UserError` where the job would refuse a version, being of another definition of the model than the one published."""
+    try:
+        models = parse_models(rules.models) if rules is not None else ()
+    except RuleErrors:
+        return
+    for one in models:
+        if one.name == model and one.digest != digest:
+            raise UserError(
+                f"that version is of another definition of {model} than the one that is published",
+                "publish the definition of then again: `segue models apply`",
+            )
+
+
+__all__ = ["add_actions"]

@@ -1,0 +1,85 @@
+"""`segue models check`: what is wrong with model files, and what each model is made of and takes of each customer."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.text import Text
+
+from cli.changes import plain
+from cli.model_files import load_models, most_waiting, target_words, typical_state, when_words
+from cli.model_view import table
+from cli.paths import MODELS
+from cli.rule_files import count, short, write_json
+from online_models.definition import Model
+from online_models.making import columns_of
+
+if TYPE_CHECKING:
+    from cli.models import AddModelAction
+
+
+def add_action(action: AddModelAction) -> None:
+    """Adds `check` to `segue models`."""
+    text = "say what is wrong with model files, how to mend it, and what each model is made of"
+    parser = action("check", run, text, kafka=False)
+    words = f"folder of model files or one of them; default: {short(MODELS)}"
+    parser.add_argument("path", nargs="?", type=Path, default=MODELS, metavar="DIR", help=words)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check them; what is wrong is raised."""
+    models = load_models(args.path).models
+    if args.json:
+        found = [_as_json(one) for one in models]
+        write_json({"valid": True, "models": found, "typical": typical_state(models)})
+        return 0
+    made = table("model", "foretells", "features", "columns", "bytes a customer", left=2)
+    for one in models:
+        cells = (len(one.features), len(columns_of(one)))
+        foretells = target_words(one.target) if one.target is not None else one.task
+        made.add_row(Text(one.name, "bold"), plain(foretells), *map(str, cells), f"{typical_state([one]):,}")
+    if len(models) > 1:
+        made.add_row("together, shared once", "", "", "", f"{typical_state(models):,}")
+    console = Console(highlight=False)
+    console.print(made)
+    made = table("model", "candidates", "scored", "learnt", left=4)
+    for one in models:
+        made.add_row(Text(one.name, "bold"), "\n".join(_candidates(one)), *when_words(one))
+    print()
+    console.print(made)
+    print(f"\n{count(len(models), 'model')} checked; bytes are those of a typical customer, with examples that wait")
+    return 0
+
+
+def _candidates(model: Model) -> list[str]:
+    """Each candidate in a line, the first of them champion until another is better."""
+    found = []
+    for one in model.candidates:
+        calibrated = f", {one.calibrate}" if one.calibrate != "none" else ""
+        found.append(f"{one.name}: {' | '.join(step.name for step in one.pipeline)}{calibrated}")
+    return found
+
+
+def _as_json(model: Model) -> dict[str, Any]:
+    scored, learnt = when_words(model)
+    return {
+        "model": model.name,
+        "name": model.title,
+        "owner": model.owner,
+        "digest": model.digest,
+        "task": model.task,
+        "target": target_words(model.target) if model.target is not None else None,
+        "features": [one.name for one in model.features],
+        "columns": len(columns_of(model)),
+        "candidates": [
+            {"name": one.name, "pipeline": [step.name for step in one.pipeline], "calibrate": one.calibrate}
+            for one in model.candidates
+        ],
+        "scored": scored,
+        "learnt": learnt,
+        "waiting": most_waiting(model),
+        "typical": typical_state([model]),
+    }
