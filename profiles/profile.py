@@ -68,7 +68,11 @@ def decode_profile(data: bytes) -> Profile:
 
 def models_due(profile: Profile) -> int:
     """The next moment that a model waits for; NEVER if there is none."""
-    return min((state[0] for state in profile.models.values()), default=NEVER)
+    due: int = NEVER
+    for state in profile.models.values():
+        if state[0] < due:
+            due = state[0]
+    return due
 
 
 def remembered(recent: bytes, digest: bytes) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import log1p
 from typing import Final, Literal
 
 from online_models.features.kind import Attached, FeatureKind, Read
@@ -32,7 +32,9 @@ def logarithmic(read: Callable[[Profile, int], float | None], wanted: bool) -> R
 
     def log(profile: Profile, clock: int) -> float | None:
         value = read(profile, clock)
-        return None if value is None else round(math.copysign(math.log1p(abs(value)), value), _DIGITS)
+        if not value:
+            return value
+        return round(log1p(value), _DIGITS) if value > 0 else -round(log1p(-value), _DIGITS)
 
     return log
 
