@@ -81,6 +81,8 @@ def learn(outputs: Any, settings: Settings) -> Any:
         .uid("learner")
         .setParallelism(1)
         .setMaxParallelism(1)
+        # At parallelism 1 it would be chained to the segments, which have another maximum: no savepoint could be taken to or from there.
+        .disableChaining()
     )
     rest = outputs.filter(jvm.segue.ToLearner.none()).name("to topics").uid("to-topics")
     return rest.union(_array([learnt], jvm.org.apache.flink.streaming.api.datastream.DataStream))

@@ -7,7 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 import pytest
@@ -483,6 +483,13 @@ def test_it_goes_on_from_a_version_made_elsewhere() -> None:
     asker.ask(MODEL, b"nonsense", True)
     asker.ask(MODEL, encode_version(version(5)), True)
     assert [json.loads(value)["detail"] for _, _, value in asker.said] == [{"version": 5}]
+
+
+@pytest.mark.parametrize("kind", get_args(get_type_hints(ModelEvent)["kind"]))
+def test_the_schema_knows_whatever_may_happen_to_a_model(kind: Any) -> None:
+    value = published(ModelEvent("churn", kind, START, "line", {"name": "x"}))[2]
+    assert value is not None
+    assert complaints("model-quality", json.loads(value)) == []
 
 
 def test_a_version_that_is_too_long_is_said_instead_of_failing_the_job_for_ever(

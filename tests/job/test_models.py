@@ -1,0 +1,234 @@
+"""Models in a running job: each example is learnt once whatever dies, versions reach the customers, and a replay learns the same."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from cli.control import ask
+from cli.published import apply_rules
+from flink_jobs.following import Following
+from flink_jobs.model_records import encode_version, read_record
+from flink_jobs.models import SCORING
+from online_models import making
+from online_models.learner import Learner
+from online_models.loop import Loop
+from online_models.standard import standard_kit
+from online_models.version import ModelVersion
+from profiles import InvalidRecord, decode_event
+from rules.plan import Limits
+from rules.rule_set import RuleSet, load_directory
+from tests.fixtures.jobs import BenchMaker, JobBench, Record, check_accounts, event, write_rules
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+START = 1_767_225_600_000
+"""2026-01-01T00:00:00Z"""
+
+MINUTE = 60_000
+PHASE = 30 * MINUTE
+CUSTOMERS = 40
+DISORDER = 5_000
+
+MODEL = """\
+model: soon
+name: Order within ten minutes
+owner: data@example.com
+task: classification
+target: {event: Order Completed, within: 10m}
+features:
+  - {count: {event: Product Viewed, within: 30m, as: views}}
+  - {sum: {path: properties.price, event: Product Viewed, within: 30m, as: prices, log: true}}
+candidates:
+  - name: logistic
+    pipeline: [StandardScaler, {LogisticRegression: {optimizer: {SGD: {lr: 0.1}}}}]
+    calibrate: platt
+  - name: tree
+    pipeline: [{HoeffdingAdaptiveTreeClassifier: {grace_period: 20, seed: 1}}]
+score: {every: 0s}
+learn: {every: 1m, publish: 10m, publish_examples: 50}
+"""
+
+KEEN = "when: {score: {model: soon, gte: 0.5}}\n"
+
+
+def phase(number: int) -> Iterator[tuple[bytes, bytes]]:
+    """Half an hour: everybody looks at something, and who looks more often orders some minutes later."""
+    start = START + number * PHASE
+    for minute in range(20):
+        for customer in range(CUSTOMERS):
+            time = start + minute * MINUTE + customer
+            is_buyer = customer % 2 == 0
+            name = "Product Viewed" if minute < (4 if is_buyer else 1) else ""
+            if is_buyer and minute == 8:
+                name = "Order Completed"
+            if name:
+                fields = {"properties": {"price": 5 + customer + minute}}
+                yield f"c{customer}".encode(), event(f"{customer}/{number}/{minute}", name, time, **fields)
+
+
+def apply(bench: JobBench) -> RuleSet:
+    """Publish the rule and the model as `segue rules apply` does."""
+    rules = dataclasses.replace(
+        load_directory(write_rules(bench.folder / "rules", keen=KEEN)), models={"soon.yaml": MODEL}
+    )
+    return apply_rules(bench.settings, rules, author="a tester").rules
+
+
+def expected(rules: RuleSet, records: list[Record], watermark: int, settings: Any) -> tuple[Loop[Any], Learner]:
+    """Customers and learner in one process, over the same records."""
+    limits = Limits(
+        remembered_messages=settings.job.remembered_messages, skew=settings.job.skew, expiry=settings.job.expiry
+    )
+    under = Following(rules, limits, None, SCORING)
+    assert under.serving is not None
+    models = [one.model for one in under.serving.models.values()]
+    learner = Learner(models, standard_kit())
+
+    def decode(*arguments: Any) -> Any:
+        return making.ready(making.decode(*arguments))
+
+    loop: Loop[Any] = Loop(models, under.rules, under.serving, SCORING.advance, learner, decode)  # type: ignore[arg-type]
+    events = []
+    for one in records:
+        assert one.key is not None and one.value is not None
+        try:
+            events.append(decode_event(one.value, one.key.decode(), one.timestamp, one.partition, one.offset))
+        except InvalidRecord:
+            continue
+    for happened in sorted(events, key=lambda found: found.event_time):
+        loop.take(happened, happened.event_time - DISORDER - 1)
+    loop.pass_time(watermark)
+    return loop, learner
+
+
+def versions(bench: JobBench) -> list[ModelVersion]:
+    """All versions that the job has committed, in order."""
+    found = []
+    for one in bench.read("model_updates"):
+        if one.value is not None and not one.value.endswith(b"corrupt"):
+            found.append(read_record(one.value).decode())
+    return sorted(found, key=lambda version: version.version)
+
+
+def play(bench: JobBench, number: int) -> int:
+    """Send a phase, let its time pass, and wait until the clock has come there; how many records that were."""
+    end = START + (number + 1) * PHASE
+    sent = len(bench.produce(list(phase(number)))) + bench.let_time_pass(end)
+    bench.wait_watermark(end - DISORDER - 1)
+    return sent
+
+
+def said_of_models(found: Any) -> list[dict[str, Any]]:
+    """What an explanation says of models, wherever in it."""
+    if isinstance(found, list):
+        return [one for part in found for one in said_of_models(part)]
+    if not isinstance(found, dict):
+        return []
+    own = [found["model"]] if isinstance(found.get("model"), dict) else []
+    return own + said_of_models(list(found.values()))
+
+
+def learnt(bench: JobBench) -> Counter[str]:
+    return Counter(bench.rest.totals(bench.job, "learner"))
+
+
+def kill(bench: JobBench, operator: str) -> None:
+    """Kill an operator's only worker; afterwards the job runs again."""
+    before, checkpoints = bench.restarts(), bench.checkpoints()
+    bench.wait(lambda: bench.checkpoints() > checkpoints, "another checkpoint")
+    pids = bench.rest.metrics(
+        bench.job, operator, lambda name: name.startswith(f"{operator}.") and name.endswith("worker_pid")
+    )
+    (pid,) = pids.values()
+    os.kill(int(pid), signal.SIGKILL)
+    bench.wait(lambda: bench.restarts() > before, f"the job restarts without the worker of {operator}")
+    bench.wait(lambda: bench.rest.runs(bench.job), "the job runs again")
+
+
+def same(one: ModelVersion) -> Any:
+    """What of a version must not depend on when it was learnt."""
+    return one.candidate, one.created_at, one.lineage.examples, one.lineage.first, one.lineage.last, one.body
+
+
+def test_what_is_learnt_survives_everything_and_a_replay_learns_the_same(job_bench: BenchMaker) -> None:
+    job = {"clock": "replay", "parallelism": 2, "disorder": f"{DISORDER}ms", "idle_after": "1m"}
+    bench = job_bench(slots=2, job=job, kafka={"partitions": 2})
+    rules = apply(bench)
+    bench.submit()
+
+    # A version comes of the first examples, and customers are scored by it.
+    sent = play(bench, 0)
+    bench.wait(lambda: bench.totals()["models_accepted"] >= 2, "the first versions are adopted")
+    sent += play(bench, 1)
+    bench.wait(lambda: bench.told(), "a rule reacts to a score")
+    assert bench.totals()["scored"] > 0
+
+    # It is explained what a score lives on.
+    said = said_of_models(ask(bench.settings, "c0", "keen"))
+    assert [one["model"] for one in said] == ["soon"]
+    assert all({feature["feature"] for feature in one["features"]} == {"views", "prices"} for one in said)
+
+    # Another parallelism.
+    savepoint = bench.stop()
+    bench.configure(job={"parallelism": 1})
+    bench.submit(from_savepoint=savepoint)
+    sent += play(bench, 2)
+
+    # Either worker dies, amid events.
+    sent += len(bench.produce(list(phase(3))))
+    kill(bench, "learner")
+    sent += bench.let_time_pass(START + 4 * PHASE)
+    bench.wait_watermark(START + 4 * PHASE - DISORDER - 1)
+    sent += len(bench.produce(list(phase(4))))
+    kill(bench, "segments")
+    sent += bench.let_time_pass(START + 5 * PHASE)
+    bench.wait_watermark(START + 5 * PHASE - DISORDER - 1)
+
+    # What is corrupt is refused, and the job goes on.
+    newest = versions(bench)[-1]
+    broken = encode_version(msgspec.structs.replace(newest, version=newest.version + 1))
+    cut = broken[: len(broken) - len(newest.body)] + b"corrupt"
+    bench.produce(
+        [(f"soon/{newest.candidate}/{newest.version + 1}".encode(), cut), (b"what/is/this", b"corrupt")],
+        "model_updates",
+    )
+    bench.wait(lambda: bench.totals()["models_refused"] >= 1, "the corrupt version is refused")
+    sent += play(bench, 5)
+
+    watermark = START + 6 * PHASE - DISORDER - 1
+    loop, learner = expected(rules, bench.read("events"), watermark, bench.settings)
+    bench.wait(lambda: learnt(bench)["examples_learnt"] >= learner.counts["learnt"], "all examples are learnt")
+    assert learnt(bench)["examples_learnt"] == learner.counts["learnt"]
+    totals = bench.wait_received(sent)
+    check_accounts(totals, sent)
+    bench.stop()
+    assert learner.counts["learnt"] > 200
+    assert {one.candidate: same(one) for one in versions(bench)} == {
+        name: same(one) for (_, name), one in loop.outcome.newest.items()
+    }
+    assert [one.version for one in versions(bench)] == [one.version for one in loop.outcome.versions]
+    words = [one.json() for one in bench.read("model_quality")]
+    assert {"soon"} == {word["model"] for word in words}
+    refused = [word for word in words if word["kind"] == "refused"]
+    assert {word["candidate"] for word in refused} == {newest.candidate}
+    assert bench.read("segment_changes")
+    causes = {one.json()["data"]["cause"]["kind"] for one in bench.read("segment_changes")}
+    assert causes == {"score"}
+
+    # Another job over the same events.
+    again = job_bench(slots=2, job=job, kafka={"partitions": 2}, topics={"events": bench.settings.topics.events})
+    apply(again)
+    again.submit()
+    again.wait_watermark(watermark)
+    again.wait(lambda: learnt(again)["examples_learnt"] >= learner.counts["learnt"], "all examples are learnt")
+    assert learnt(again)["examples_learnt"] == learner.counts["learnt"]
+    again.stop()
+    assert [same(one) for one in versions(again)] == [same(one) for one in versions(bench)]
