@@ -163,7 +163,9 @@ class Contender:
 
     def _unlearnt(self) -> Lineage:
         parameters = {step.name: dict(step.parameters) for step in self.candidate.pipeline}
-        return Lineage(parameters=parameters, river=self.kit.river, segue=self.kit.segue)
+        # In the order in which a restored learner has them, so that a stop changes no byte of a version's record.
+        ordered = msgspec.msgpack.decode(msgspec.msgpack.encode(parameters, order="deterministic"))
+        return Lineage(parameters=ordered, river=self.kit.river, segue=self.kit.segue)
 
     def state(self) -> ContenderState:
         """All of it."""
