@@ -1,12 +1,16 @@
 """Segue's own job, as users run it: `python -m benchmarks.segue_job SPEC`, a PyFlink program that submits it.
 
 Timers, lineage, dead letters and the rules topic are all there, as in production. `mode` is the state backend, heap or rocksdb,
-for a run over what the topic holds; or `live`: on the heap, with the clock going on, until it is cancelled.
+for a run over what the topic holds; `models`: the same on the heap, with two linear models and clusters; or `live`: on the heap, with
+the clock going on, until it is cancelled.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import sys
+from pathlib import Path
+from typing import Final
 
 from benchmarks.remote import send_to_cluster
 from benchmarks.spec import Spec
@@ -14,6 +18,8 @@ from benchmarks.workload import DISORDER, PARTITIONS
 from flink_jobs.segments import build, first_rules
 from flink_jobs.settings import Checkpoints, Duration, Flink, Job, Kafka, Settings, Topics
 from flink_jobs.topics import ensure_topics
+
+MODELS: Final = Path(__file__).resolve().parent / "models"
 
 
 def settings(spec: Spec) -> Settings:
@@ -53,7 +59,12 @@ def main() -> None:
     spec = Spec.read(sys.argv[1])
     ours = settings(spec)
     ensure_topics(ours)
-    environment = build(ours, first_rules(ours, spec.rules))
+    rules = first_rules(ours, spec.rules)
+    if spec.mode == "models":
+        rules = dataclasses.replace(
+            rules, models={file.name: file.read_text("utf-8") for file in MODELS.glob("*.yaml")}
+        )
+    environment = build(ours, rules)
     send_to_cluster(environment, spec.rest)
     environment.execute_async(ours.job.name)
 

@@ -63,6 +63,7 @@ CONTENDERS: Final = (
     Contender(
         "segue_rocksdb", "Segue, RocksDB, exactly once", "segue_job", "rocksdb", flink=True, timers=True, quick=False
     ),
+    Contender("segue_models", "Segue with three models", "segue_job", "models", flink=True, timers=True, quick=False),
     Contender(
         "obvious",
         "PyFlink as in its tutorial, process mode",
@@ -272,6 +273,8 @@ def ratios(rates: dict[str, float]) -> dict[str, float]:
         "vs_bytewax": "bytewax",
     }
     found = {name: ours / rates[rival] for name, rival in rivals.items() if rates.get(rival)}
+    if "segue_models" in rates:
+        found["with_models"] = rates["segue_models"] / ours
     if "core" in rates:
         found["of_bare_core"] = ours / rates["core"]
     return found
@@ -319,6 +322,7 @@ def table(found: dict[str, Any]) -> str:
         "vs_quix": "Quix Streams",
         "vs_bytewax": "Bytewax",
         "of_bare_core": "the bare core in a loop",
+        "with_models": "itself without models, with two linear ones and clusters scoring and learning",
     }
     lines += [f"| {words[name]} | {value:.2f} |" for name, value in found["ratios"].items()]
     lines += ["", "| contender | events | events/s | with its start | CPU µs/event | transitions |"]

@@ -37,6 +37,7 @@ from cli.submit import newest_savepoint, submit, wait_running
 from cli.target import Target, local_cluster
 from flink_jobs.settings import ENVIRONMENT_PREFIX, Settings, load_settings
 from flink_jobs.topics import ensure_topics
+from online_models.parse import parse_models
 from rules.duration import parse_duration
 from rules.rule_set import load_directory, read_rule_file
 
@@ -183,11 +184,11 @@ class Demo:
         self.settings = settings = load_settings(None, variables)
         with step("making the topics and publishing the rules"):
             ensure_topics(settings)
-            segments = publish_catalog(settings)
+            segments, models = publish_catalog(settings)
         resume = self._resume()
         self.resumed = bool(resume)
         start = self._start_traffic(self.resumed)
-        self.board = Board(segments, start)
+        self.board = Board(segments, start, models)
         self.flink = FlinkRest(local.rest)
         to = Target(settings, local, variables)
         self.job = submit(to, self.flink, from_savepoint=resume, log=self.directory / "submit.log")
@@ -260,6 +261,8 @@ class Demo:
         assert self.board is not None
         for change in watch.changes():
             self.board.add(change)
+        for word in watch.words():
+            self.board.standings.hear(word)
         self.board.vitals = dataclasses.replace(watch.vitals)
         self.board.settle(int(time.time() * 1000))
         if self.traffic is not None and not self.traffic.alive():
@@ -285,12 +288,12 @@ class Demo:
         return 130 if self.interrupted else 1
 
 
-def publish_catalog(settings: Settings) -> list[str]:
-    """Publish the rule and model files of the project as one rule set; the names of its segments."""
+def publish_catalog(settings: Settings) -> tuple[list[str], list[str]]:
+    """Publish the rule and model files of the project as one rule set; the names of its segments, and of its models."""
     models = {file.name: read_rule_file(file) for file in sorted(MODELS.glob("*.yaml"))}
     rules = dataclasses.replace(load_directory(CATALOG), models=models)
     applied = apply_rules(settings, rules, author="segue demo")
-    return [segment.name for segment in applied.rules.segments]
+    return [segment.name for segment in applied.rules.segments], [model.name for model in parse_models(models)]
 
 
 @contextlib.contextmanager
@@ -311,7 +314,7 @@ def _screen(console: Console, board: Board) -> Iterator[Callable[[float, float |
 
         def draw(running: float, until: float | None) -> None:
             now = int(time.time() * 1000)
-            live.update(picture(board, now, running, console.size.height, until), refresh=True)
+            live.update(picture(board, now, running, console.size.height, until, console.size.width), refresh=True)
 
         yield draw
 

@@ -1,4 +1,4 @@
-"""What the demo's view is fed with: transitions from Kafka, the job's condition from Flink; each watched by a thread of its own."""
+"""What the demo's view is fed with: transitions and word on models from Kafka, the job's condition from Flink, in threads."""
 
 from __future__ import annotations
 
@@ -7,21 +7,37 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+
+from kafka import TopicPartition
 
 from cli.changes import Change, read_change
 from cli.errors import UserError
 from cli.flink_rest import FlinkRest
+from cli.live_models import Word, read_header, read_word
 from cli.live_view import Vitals
+from flink_jobs.model_records import Header
 from flink_jobs.settings import Settings
 from flink_jobs.topics import client_options, partitions_of, reading_consumer
 
 _RATE_WINDOW: Final = 10.0
 _LOOK_EVERY: Final = 0.5
 
+_T = TypeVar("_T")
+
+
+def _taken(of: queue.SimpleQueue[_T]) -> list[_T]:
+    """All that is in the queue, in its order."""
+    found = []
+    while True:
+        try:
+            found.append(of.get_nowait())
+        except queue.Empty:
+            return found
+
 
 class Watch:
-    """Watches until closed; `changes()` and `vitals` are for the one who draws.
+    """Watches until closed; `changes()`, `words()` and `vitals` are for the one who draws.
 
     A failure to look is not the end of it: the job may be restarting. It is told in `vitals.trouble` until it is over.
     """
@@ -32,22 +48,23 @@ class Watch:
         self._flink = flink
         self._job = job
         self._changes: queue.SimpleQueue[Change] = queue.SimpleQueue()
+        self._words: queue.SimpleQueue[Word | Header] = queue.SimpleQueue()
+        self._heard: dict[TopicPartition, int] = {}
         self._over = threading.Event()
         self._threads = [
             threading.Thread(target=self._keep_on, args=(what,), name=what.__name__, daemon=True)
-            for what in (self._read_changes, self._look)
+            for what in (self._read_changes, self._read_words, self._look)
         ]
         for thread in self._threads:
             thread.start()
 
     def changes(self) -> list[Change]:
         """The transitions that have come since the last call, in the order of time: partitions come one after the other."""
-        found = []
-        while True:
-            try:
-                found.append(self._changes.get_nowait())
-            except queue.Empty:
-                return sorted(found, key=lambda change: change.effective_at)
+        return sorted(_taken(self._changes), key=lambda change: change.effective_at)
+
+    def words(self) -> list[Word | Header]:
+        """Word on models, and which versions there are, as they have come since the last call."""
+        return _taken(self._words)
 
     def close(self) -> None:
         """End the threads; at most one wait of theirs is waited for."""
@@ -80,6 +97,25 @@ class Watch:
                     for record in records:
                         if (change := read_change(record.value)) is not None:
                             self._changes.put(change)
+        finally:
+            consumer.close()
+
+    def _read_words(self) -> None:
+        consumer = self._consumer()
+        quality, updates = self._settings.topics.model_quality, self._settings.topics.model_updates
+        try:
+            partitions = [*partitions_of(consumer, quality), *partitions_of(consumer, updates)]
+            consumer.assign(partitions)
+            for one in partitions:
+                # What has been heard counts once: after a failure it goes on where it was.
+                consumer.seek(one, self._heard.get(one, 0))
+            while not self._over.is_set():
+                for partition, records in consumer.poll(timeout_ms=200).items():
+                    for record in records:
+                        read = read_word if partition.topic == quality else read_header
+                        if (word := read(record.value)) is not None:
+                            self._words.put(word)
+                    self._heard[partition] = records[-1].offset + 1
         finally:
             consumer.close()
 

@@ -15,10 +15,15 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.changes import Change, local_time, plain, reason
+from cli.live_models import COUNTED, Standings, models_table
 
 MINUTE: Final = 60_000
 OUTCOMES: Final = ("applied", "duplicate", "late", "quarantined", "dead_lettered")
 _BAR: Final = 14
+_SHORT_BAR: Final = 5
+_BESIDE: Final = 110
+"""Columns from which on segments that are too many for one table stand in two beside each other."""
+
 _DELAYS: Final = 500
 
 
@@ -62,8 +67,9 @@ class Board:
     for what came before it ran (None: not yet); what took effect before counts for no delay.
     """
 
-    def __init__(self, segments: Iterable[str], live_from: int) -> None:
+    def __init__(self, segments: Iterable[str], live_from: int, models: Iterable[str] = ()) -> None:
         self.segments: dict[str, Segment] = {name: Segment() for name in sorted(segments)}
+        self.standings = Standings(models)
         self.live_from = live_from
         self.settled_from: int | None = None
         self.latest: deque[Change] = deque(maxlen=100)
@@ -119,20 +125,39 @@ class Board:
         return totals.get("received", 0) - sum(totals.get(name, 0) for name in OUTCOMES)
 
 
-def picture(board: Board, now: int, running: float, height: int, until: float | None = None) -> RenderableType:
-    """The whole view for a terminal of so many lines; `running` is for how many seconds the job has run, of `until`."""
+def picture(
+    board: Board, now: int, running: float, height: int, until: float | None = None, width: int = 120
+) -> RenderableType:
+    """The whole view for a terminal of so many lines and columns; `running` is for how many seconds the job has run, of `until`."""
     board.forget(now)
-    rows = len(board.segments) + 4
-    below = max(4, height - rows - 8)
-    layout = Layout()
-    layout.split_column(
+    models = len(board.standings.models) + 4 if board.standings.models else 0
+    left = height - 12 - models
+    tables = 2 if len(board.segments) + 4 > left and width >= _BESIDE else 1
+    rows = -(-len(board.segments) // tables) + 4
+    if models and left < min(rows, 10):
+        # Too low for both: segments come first.
+        models, left = 0, height - 12
+    rows = min(rows, max(6, left))
+    below = max(4, height - rows - models - 8)
+    parts = [
         Layout(_header(board, running, until), name="header", size=3),
         Layout(_vital_signs(board, now), name="vitals", size=3),
-        Layout(_segments(board), name="segments", size=min(rows, max(6, height - 12))),
+        Layout(_segments(board, tables), name="segments", size=rows),
         Layout(_latest(board, below - 2), name="latest", minimum_size=4),
         Layout(_accounts(board), name="accounts", size=2),
-    )
+    ]
+    if models:
+        parts.insert(3, Layout(models_table(board.standings, _scoring(board)), name="models", size=models))
+    layout = Layout()
+    layout.split_column(*parts)
     return layout
+
+
+def _scoring(board: Board) -> str:
+    """How scoring goes, by the job's counters: what has never happened is left out."""
+    totals = board.vitals.totals
+    said = [f"{totals[name]:,} {words}" for name, words in COUNTED.items() if totals.get(name)]
+    return " " + ", ".join(["models", *said])
 
 
 def _header(board: Board, running: float, until: float | None) -> Panel:
@@ -176,39 +201,58 @@ def _vital_signs(board: Board, now: int) -> RenderableType:
     return Group(table, Text(f" {plain(vitals.trouble, 300)}", "bold red", overflow="ellipsis", no_wrap=True))
 
 
-def _segments(board: Board) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, expand=True, padding=(0, 1), header_style="bold")
-    table.add_column("segment", ratio=1, no_wrap=True, overflow="ellipsis")
-    table.add_column("size", justify="right", width=7)
-    table.add_column("", width=_BAR)
-    table.add_column("enter/min", justify="right", width=9)
-    table.add_column("exit/min", justify="right", width=9)
-    table.add_column("entered", justify="right", width=8, style="dim")
-    table.add_column("exited", justify="right", width=8, style="dim")
+def _segments(board: Board, tables: int) -> RenderableType:
+    """All segments, in so many tables beside each other; where there are several they have fewer columns."""
+    names = list(board.segments)
+    rows = -(-len(names) // tables) or 1
     largest = max((one.size for one in board.segments.values()), default=0)
-    for name, one in board.segments.items():
+    parts = [
+        _some_segments(board, names[at : at + rows], largest, tables > 1) for at in range(0, len(names) or 1, rows)
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    grid = Table.grid(expand=True)
+    for _ in parts:
+        grid.add_column(ratio=1)
+    grid.add_row(*parts)
+    return grid
+
+
+def _some_segments(board: Board, names: list[str], largest: int, short: bool) -> Table:
+    length = _SHORT_BAR if short else _BAR
+    padding = (0, 1, 0, 0) if short else (0, 1)
+    table = Table(box=box.SIMPLE_HEAD, expand=True, padding=padding, header_style="bold")
+    table.add_column("segment", ratio=1, no_wrap=True, overflow="ellipsis")
+    table.add_column("size", justify="right", width=6 if short else 7)
+    table.add_column("", width=length)
+    table.add_column("in/min" if short else "enter/min", justify="right", width=6 if short else 9)
+    table.add_column("out/min" if short else "exit/min", justify="right", width=7 if short else 9)
+    if not short:
+        table.add_column("entered", justify="right", width=8, style="dim")
+        table.add_column("exited", justify="right", width=8, style="dim")
+    for name in names:
+        one = board.segments[name]
         enters, exits = len(one.enters), len(one.exits)
-        table.add_row(
+        cells: list[RenderableType] = [
             Text(plain(name, 60), "bold" if enters or exits else ""),
             f"{one.size:,}",
-            bar(one.size, largest),
+            bar(one.size, largest, length),
             Text(f"+{enters}" if enters else "·", "bold green" if enters else "dim"),
             Text(f"−{exits}" if exits else "·", "bold red" if exits else "dim"),
-            f"{one.entered:,}",
-            f"{one.exited:,}",
-        )
+        ]
+        table.add_row(*cells, *([] if short else [f"{one.entered:,}", f"{one.exited:,}"]))
     return table
 
 
-def bar(size: int, largest: int) -> Text:
-    """A bar in eighths of a character; whoever is not empty has a trace of one.
+def bar(size: int, largest: int, length: int = _BAR) -> Text:
+    """A bar of at most so many characters, in eighths of a character; whoever is not empty has a trace of one.
 
     >>> bar(1, 2).plain, bar(1, 10_000).plain, bar(0, 2).plain
     ('███████', '▏', '')
     """
     if size <= 0 or largest <= 0:
         return Text("")
-    eighths = max(1, round(size * _BAR * 8 / largest))
+    eighths = max(1, round(size * length * 8 / largest))
     return Text("█" * (eighths // 8) + ("", *"▏▎▍▌▋▊▉")[eighths % 8], "cyan")
 
 
@@ -276,7 +320,8 @@ def summary(board: Board, running: float) -> RenderableType:
         lines.append(f"delay        {half:,} ms from an event to its transition (median), p99 {board.delay(0.99):,} ms")
     if off := board.unaccounted():
         lines.append(f"unaccounted  {off:+,}")
-    return Group(table, *(Text(f" {one}") for one in lines))
+    models = [models_table(board.standings, _scoring(board))] if board.standings.models else []
+    return Group(table, *models, *(Text(f" {one}") for one in lines))
 
 
 def _number(value: float | None, unit: str = "") -> str:

@@ -40,6 +40,8 @@ def number_of(value: Any) -> float | None:
     >>> number_of(True), number_of(float("nan")), number_of(1e300)
     (1.0, None, 1000000000000.0)
     """
+    if type(value) is float and -LARGEST <= value <= LARGEST:
+        return value
     if value is None:
         return None
     if isinstance(value, str):

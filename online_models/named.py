@@ -182,6 +182,7 @@ class PersonaPredictor:
             one.seen,
             one.chosen,
             [msgspec.to_builtins(persona) for persona in one.published],
+            one.frame,
             one.figures,
             one.next_id,
             [one.components.seen, one.components.directions] if one.components is not None else None,
@@ -196,7 +197,7 @@ class PersonaPredictor:
 
     def _take_over(self, body: bytes) -> None:
         plain, graph = msgspec.msgpack.decode(body, strict=False)
-        values, axes, newest, seen, chosen, published, figures, next_id, components, mixtures = plain
+        values, axes, newest, seen, chosen, published, frame, figures, next_id, components, mixtures = plain
         scaler, clusterers = unpack(graph)
         one = self.personas
         if type(scaler) is not type(one.scaler):
@@ -207,6 +208,7 @@ class PersonaPredictor:
         one.newest = deque(msgspec.convert(newest, list[dict[str, float]]), maxlen=KEPT)
         one.seen, one.chosen, one.next_id = int(seen), int(chosen), int(next_id)
         one.published = msgspec.convert(published, list[Persona], strict=False)
+        one.frame = msgspec.convert(frame, dict[str, tuple[int, float, float]])
         one.figures = msgspec.convert(figures, dict[str, Any])
         if one.components is not None:
             one.components.seen = int(components[0])

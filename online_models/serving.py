@@ -45,6 +45,8 @@ _INTERVAL: Final = 4
 _NEXT_EXAMPLE: Final = 5
 _WAITING: Final = 6
 
+NOW: Final = -1
+
 MOST_REASONS: Final = 10
 """Features that an explanation of a score names."""
 
@@ -236,11 +238,13 @@ def _count(
     if turn is None:
         if profile is None:
             return None, decision
-        is_target = profile.models and serving.targets(event.name)
-        if not decision.watched and not is_target and due > time and profile is before:
-            if due < decision.next_timer:
-                decision.next_timer = due
-            return profile, decision
+        if profile is before and due > time and not (profile.models and serving.targets(event.name)):
+            if decision.watched:
+                due = _put_off(profile, serving, decision.watched, due, watermark)
+            if due != NOW:
+                if due < decision.next_timer:
+                    decision.next_timer = due
+                return profile, decision
         turn = _Turn(profile, rules, serving, customer, Decision())
     elif profile is not before:
         turn.expire()
@@ -252,6 +256,24 @@ def _count(
     turn.label(event, watermark)
     turn.score(profile.latest if profile.latest > watermark else watermark, decision.watched, watermark)
     return turn.concluded(profile, decision)
+
+
+def _put_off(profile: Profile, serving: Serving, watched: int, due: int, watermark: int) -> int:
+    """Take notice of changes that all come before the customer may be scored again, which is what most do: when models are to be looked
+    at next. NOW where anything else is to be done, or may be; then nothing has happened that taking notice once more would change.
+    """
+    clock = profile.latest if profile.latest > watermark else watermark
+    if due <= clock:
+        return NOW
+    states = profile.models
+    for served in serving.models.values():
+        if watched >> served.bit & 1:
+            state = states.get(served.name)
+            if state is None or state[_DIGEST] != served.digest or served.touch(state, clock):
+                return NOW
+            if state[_DUE] < due:
+                due = state[_DUE]
+    return due
 
 
 class _Turn:

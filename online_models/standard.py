@@ -23,10 +23,11 @@ from online_models.quality.importance import Reservoir, importance
 from online_models.river_predictor import RiverPredictor
 
 EXPLAINED_EVERY: Final = 5_000
-"""Examples between two looks at what a candidate lives on: that takes as long as hundreds of predictions."""
+"""Most examples between two looks at what a candidate lives on, which takes as long as thousands of predictions. What has learnt little
+is looked at again once there are twice as many."""
 
-EXPLAINED_FIRST: Final = 200
-"""Examples until the second look; the next ones come whenever there are twice as many, up to the number above."""
+EXPLAINED_FROM: Final = 30
+"""Examples before the first look."""
 
 Judged = Literal["classification", "regression"]
 
@@ -42,6 +43,7 @@ class StandardFigures:
         self.examples = 0
         self.explained_at = 0
         self.explained: dict[str, float] = {}
+        self._report: dict[str, Any] | None = None
 
     def observe(self, example: Example, version: int, output: Any) -> None:
         """Count one example; `output` is what `version` had said of it."""
@@ -71,12 +73,18 @@ class StandardFigures:
             self.judged.miss()
 
     def _keep(self, example: Example) -> None:
+        self._report = None
         self.examples += 1
         if example.label is not None:
             self.reservoir.observe(example.row, example.label, example.weight)
 
     def report(self) -> dict[str, Any]:
-        """The figures by name."""
+        """The figures by name: a mapping of its own, computed once for all who ask between two examples."""
+        if self._report is None:
+            self._report = self._figures()
+        return dict(self._report)
+
+    def _figures(self) -> dict[str, Any]:
         found: dict[str, Any] = self.judged.report() if self.judged is not None else {"seen": self.examples}
         if self.model.fairness is not None and self.judged is not None:
             found["fairness"] = fairness_report(self.model.fairness, self.judged.newest)
@@ -88,15 +96,13 @@ class StandardFigures:
             return predictor.personas.report()
         found: dict[str, Any] = {}
         if self.judged is not None and self.reservoir.kept:
-            # At first what it lives on changes with every few hundred examples.
-            if not self.explained or self.examples - self.explained_at >= min(
-                max(self.explained_at, EXPLAINED_FIRST), EXPLAINED_EVERY
-            ):
+            if self.examples >= min(max(2 * self.explained_at, EXPLAINED_FROM), self.explained_at + EXPLAINED_EVERY):
                 self.explained_at = self.examples
                 self.explained = importance(
                     making.ready(predictor), self.names, self.reservoir, cast(Judged, self.model.task)
                 )
-            found["importance"] = self.explained
+            if self.explained:
+                found["importance"] = self.explained
         if isinstance(predictor, RiverPredictor):
             weights = getattr(predictor.estimator, "weights", None)
             if isinstance(weights, dict):
@@ -111,6 +117,7 @@ class StandardFigures:
 
     def restore(self, state: Any) -> None:
         """Go on from a state."""
+        self._report = None
         judged, reservoir, self.examples, self.explained_at, self.explained = state
         if self.judged is not None and judged is not None:
             self.judged.restore(judged)

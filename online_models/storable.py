@@ -153,22 +153,33 @@ def _describe_other(thing: Any, kind: Any) -> Description:
     for name, function in FUNCTIONS.items():
         if thing is function:
             return ("function",), [name]
-    for name, (cls, _) in CYTHON.items():
-        if kind is cls:
-            reduced = thing.__reduce__()
-            return ("cython", name), list(reduced[2] if len(reduced) > 2 else reduced[1][2])
-    for name, (cls, _) in RUST.items():
-        if kind is cls:
-            return ("rust", name), [thing.__getstate__()]
-    name = f"{kind.__module__}.{kind.__qualname__}"
-    if allowed_classes().get(name) is not kind or isinstance(thing, dict | list | set | tuple):
-        raise NotStorable(f"an object of {name}")
+    made_in, name = _origin_of(kind)
+    if made_in == "cython":
+        reduced = thing.__reduce__()
+        return ("cython", name), list(reduced[2] if len(reduced) > 2 else reduced[1][2])
+    if made_in == "rust":
+        return ("rust", name), [thing.__getstate__()]
     attributes = {slot: getattr(thing, slot) for slot in slots_of(kind) if hasattr(thing, slot)}
     attributes |= getattr(thing, "__dict__", {})
     if isinstance(thing, Distribution) and "_rng" in attributes:
         # Each of a tree's many distributions has chance of its own, unseeded, that is never used: 2.5 kB each, and never the same.
         attributes["_rng"] = _NO_CHANCE
     return ("object", name, *attributes), list(attributes.values())
+
+
+@functools.cache
+def _origin_of(kind: type) -> tuple[str, str]:
+    """What a class is made in, and its name in a graph; `NotStorable` where it is not on a list."""
+    for name, (cls, _) in CYTHON.items():
+        if kind is cls:
+            return "cython", name
+    for name, (cls, _) in RUST.items():
+        if kind is cls:
+            return "rust", name
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    if allowed_classes().get(name) is not kind or issubclass(kind, dict | list | set | tuple):
+        raise NotStorable(f"an object of {name}")
+    return "python", name
 
 
 @functools.cache

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from functools import cache, lru_cache
+from typing import Final
 from zoneinfo import ZoneInfo, available_timezones
+
+UTC: Final = "UTC"
 
 
 @cache

@@ -13,6 +13,7 @@ from typing import Final
 
 from profiles.event import Event
 from profiles.values import MICROS
+from profiles.zones import UTC
 from rules.compiler import Compiler
 from rules.definition import Rfm, Segment
 from rules.history import History
@@ -20,7 +21,6 @@ from rules.kinds.rfm import Purchases, measure_key, purchases, scored
 from rules.order import leaves
 from rules.plan import Limits
 from rules.population import Population
-from rules.project import UTC
 from rules.rule_set import RuleSet
 
 _FIFTHS: Final = 5

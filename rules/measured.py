@@ -7,11 +7,11 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 
+from profiles.zones import UTC
 from rules.definition import Rfm, Segment
 from rules.kinds.rfm import measure_key, scored
 from rules.order import leaves
 from rules.population import Population
-from rules.project import UTC
 
 
 def measures(segment: Segment) -> dict[str, str]:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from profiles.zones import is_zone
 from rules.errors import RuleError, RuleErrors
 
 MOST_PAYLOAD: Final = 8 * 1024 * 1024
@@ -70,6 +71,7 @@ class Payload(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     meant_since: dict[str, int] = {}
     population: Any = None
     project: str = ""
+    meant_in: dict[str, str] = {}
     models: dict[str, str] = {}
 
 
@@ -97,6 +99,9 @@ def check_payload(found: Payload) -> None:
     for name, version in found.meant_since.items():
         if name not in found.warming or not 1 <= version < found.version:
             raise refused(f"`meant_since` says of {name[:80]!r} what cannot be")
+    for name, zone in found.meant_in.items():
+        if name not in found.warming or not is_zone(zone):
+            raise refused(f"`meant_in` says of {name[:80]!r} what cannot be")
 
 
 def refused(message: str) -> RuleErrors:

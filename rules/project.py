@@ -6,19 +6,17 @@ The name begins with an underscore, as no segment's does. The file travels with 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from dataclasses import dataclass
 from typing import Any, Final
 
 from profiles.document import DocumentError, Mapping, load
-from profiles.zones import is_zone
+from profiles.zones import UTC, is_zone
 from rules.definition import During, Segment
 from rules.errors import RuleError, RuleErrors
+from rules.parse import digest
 from rules.reader import Reader
 
 FILE: Final = "_project.yaml"
-UTC: Final = "UTC"
 
 _EXAMPLE: Final = "write `timezone: Europe/Berlin`"
 
@@ -67,18 +65,12 @@ def _zone(reader: Reader, root: Mapping) -> str:
     return name
 
 
-def in_project(segment: Segment, project: Project) -> Segment:
-    """The segment as it is meant in the project: in its zone where the rule names none.
-
-    Its digest is another one only if the rule looks at the calendar somewhere without a zone of its own.
-    """
-    if segment.zone is not None or project.zone == UTC:
+def in_zone(segment: Segment, zone: str) -> Segment:
+    """The segment as it is meant in a project of this zone, if it looks at the calendar and names no zone: as if it named this one."""
+    if segment.zone is not None or zone == UTC or not _looks_at_calendar(segment):
         return segment
-    digest = segment.digest
-    if digest and _looks_at_calendar(segment):
-        canonical = json.dumps([digest, ["zone", project.zone]])
-        digest = hashlib.blake2b(canonical.encode(), digest_size=8).hexdigest()
-    return dataclasses.replace(segment, zone=project.zone, digest=digest)
+    found = dataclasses.replace(segment, zone=zone)
+    return dataclasses.replace(found, digest=digest(found)) if segment.digest else found
 
 
 def _looks_at_calendar(part: Any) -> bool:

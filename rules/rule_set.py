@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePath
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -39,7 +40,7 @@ from rules.payload import (
 from rules.population import FILE as POPULATION_FILE
 from rules.population import Population, population_of, read_population
 from rules.project import FILE as PROJECT_FILE
-from rules.project import NO_PROJECT, Project, in_project, read_project
+from rules.project import NO_PROJECT, Project, in_zone, read_project
 from rules.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -72,8 +73,9 @@ class RuleSet:
     new), and `meant_since` has the versions of those texts. Until the history of these segments has been counted, customers are
     evaluated under `active`; then the same version is published again without `warming`. `interim`: this is such an `active` one.
 
-    `population` is what scores compare customers with; empty until it has been measured. `project` is what holds for all rules. `models`
-    maps names of model files to their texts, which nobody here reads.
+    `population` is what scores compare customers with; empty until it has been measured. `project` is what holds for all rules;
+    `meant_in` has the time zone of the project in which a warming segment meant what it did, where that was another. `models` maps names
+    of model files to their texts, which nobody here reads.
     """
 
     version: int
@@ -89,6 +91,7 @@ class RuleSet:
     interim: bool = False
     population: Population = field(default_factory=Population)
     project: Project = NO_PROJECT
+    meant_in: Mapping[str, str] = field(default_factory=dict)
     models: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -148,6 +151,7 @@ class RuleSet:
                 {name: self.meant_since[name] for name in sorted(self.warming.keys() & self.meant_since.keys())},
                 self.population.plain() if self.population.bounds else None,
                 self.project.text,
+                {name: self.meant_in[name] for name in sorted(self.warming.keys() & self.meant_in.keys())},
                 models=dict(sorted(self.models.items())),
             )
         )
@@ -190,6 +194,7 @@ class RuleSet:
             message=found.message,
             warming=found.warming,
             meant_since=found.meant_since,
+            meant_in=found.meant_in,
             models=found.models,
         )
         if foreign := sorted(found.warming.keys() - names):
@@ -234,7 +239,12 @@ def load_directory(path: Path) -> RuleSet:
             continue
         if file.suffix in (".yml", ".YAML", ".YML"):
             errors.append(RuleError(str(file), 1, 1, "a rule file ends in .yaml", f"rename it to {file.stem}.yaml"))
-        elif file.suffix == ".yaml" and inner.as_posix() != PROJECT_FILE:
+        elif inner.name == PROJECT_FILE and len(inner.parts) > 1:
+            hint = f"move it to {path / PROJECT_FILE}"
+            errors.append(
+                RuleError(str(file), 1, 1, "the project's file stands beside the rules, not in a folder", hint)
+            )
+        elif file.suffix == ".yaml" and inner.name != PROJECT_FILE:
             try:
                 texts[inner.as_posix()] = (str(file), read_rule_file(file))
             except RuleErrors as error:
@@ -371,9 +381,10 @@ def _assemble(
     versions: Mapping[str, int],
     population: Population,
     project: Project,
+    meant_in: Mapping[str, str] = MappingProxyType({}),
 ) -> RuleSet:
     def meant(segment: Segment) -> Segment:
-        return as_measured(in_project(segment, project), population)
+        return as_measured(in_zone(segment, meant_in.get(segment.name, project.zone)), population)
 
     segments = [dataclasses.replace(rule.segment, version=versions.get(rule.segment.name, version)) for rule in rules]
     return RuleSet(
@@ -409,10 +420,13 @@ def warm(previous: RuleSet | None, candidate: RuleSet) -> RuleSet:
     texts = previous.texts if previous else {}
     meant = {name: one.digest for name, one in before.items()}
     changed = [name for name, digest in candidate.digests.items() if meant.get(name) != digest]
+    known = [name for name in changed if name in before]
+    zones = {name: previous.meant_in.get(name, previous.project.zone) for name in known} if previous else {}
     return dataclasses.replace(
         candidate,
         warming={name: texts.get(name) for name in changed},
-        meant_since={name: before[name].version for name in changed if name in before},
+        meant_since={name: before[name].version for name in known},
+        meant_in={name: zone for name, zone in zones.items() if zone != candidate.project.zone},
     )
 
 
@@ -425,8 +439,10 @@ def _interim(rule_set: RuleSet) -> RuleSet:
     versions = {one.name: one.version for one in rule_set.segments}
     for name in rule_set.warming:
         versions[name] = rule_set.meant_since.get(name, max(1, rule_set.version - 1))
-    meanwhile = _assemble(rule_set.version, rules, sources, versions, rule_set.population, rule_set.project)
-    return dataclasses.replace(meanwhile, models=rule_set.models, interim=True)
+    meanwhile = _assemble(
+        rule_set.version, rules, sources, versions, rule_set.population, rule_set.project, rule_set.meant_in
+    )
+    return dataclasses.replace(meanwhile, meant_in=rule_set.meant_in, models=rule_set.models, interim=True)
 
 
 def _stem(file: str) -> str:

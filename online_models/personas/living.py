@@ -80,6 +80,8 @@ class Personas:
         self.clusterers: dict[int, Any] = {}
         self.chosen = 0
         self.published: list[Persona] = []
+        # How features become places in the space that the published centres lie in: mean and scale of each, by axis.
+        self.frame: dict[str, tuple[int, float, float]] = {}
         self.figures: dict[str, Any] = {}
         self.next_id = 1
 
@@ -103,7 +105,7 @@ class Personas:
         if not self.published:
             return None
         distances = self._distances(x)
-        nearest = min(distances, key=lambda name: (distances[name], name))
+        nearest = min(distances, key=distances.__getitem__)
         if previous in distances and distances[nearest] > (1 - STAYS) * distances[previous]:
             return previous
         return nearest
@@ -114,9 +116,9 @@ class Personas:
             return []
         distances = self._distances(x)
         ours, other = sorted(self.published, key=lambda one: (distances[one.name], one.name))[:2]
-        point = self._scaled(x)
+        point = self._placed(x)
         found = []
-        for name, axis in self.axes.items():
+        for name, (axis, _, _) in self.frame.items():
             at = point.get(axis, 0.0)
             gain = (at - other.point.get(axis, 0.0)) ** 2 - (at - ours.point.get(axis, 0.0)) ** 2
             found.append((name, round(gain, 6)))
@@ -146,13 +148,27 @@ class Personas:
         point = self._scaled(x)
         return self.components.transform_one(point) if self.components is not None else point
 
+    def _placed(self, x: dict[str, float]) -> Point:
+        """The example among the published centres."""
+        found = {}
+        for name, value in x.items():
+            place = self.frame.get(name)
+            if place is not None:
+                axis, mean, scale = place
+                found[axis] = (value - mean) * scale
+        return found if self.components is None else self.components.transform_one(found)
+
     def _distances(self, x: dict[str, float]) -> dict[str, float]:
-        point = self._projected(x)
+        """How far the example is from each persona, in the order of their names."""
+        point = self._placed(x)
         found = {}
         for one in self.published:
-            total = 0.0
-            for axis in sorted({*point, *one.point}):
-                total += ((point.get(axis, 0.0) - one.point.get(axis, 0.0)) / one.spread.get(axis, 1.0)) ** 2
+            total, spread = 0.0, one.spread
+            for axis, centre in one.point.items():
+                apart = point.get(axis, 0.0) - centre
+                if spread:
+                    apart /= spread.get(axis, 1.0)
+                total += apart * apart
             found[one.name] = total**0.5
         return found
 
@@ -176,6 +192,7 @@ class Personas:
         events += [{"kind": "death", "cluster": own} for own in names if own not in before]
         self.published = self._published(rows, points, labels, same, names)
         ids = {label: one.id for label, one in zip(sorted(set(labels)), self.published, strict=True)}
+        self.published.sort(key=lambda one: one.name)  # of two that are as near, the first by name
         named = {one.id: one.name for one in self.published}
         return [self._told(event, ids, {**names, **named}) for event in events]
 
@@ -265,6 +282,16 @@ class Personas:
                 self.next_id += 1
                 taken.add(name)
             found.append(Persona(own, name, centre, point, spread, round(len(chosen) / len(rows), 6)))
+        self.frame = self._framed()
+        return found
+
+    def _framed(self) -> dict[str, tuple[int, float, float]]:
+        """The scaling of this moment: what River's scaler makes of one is one scale above what it makes of nothing."""
+        found = {}
+        for name, axis in self.axes.items():
+            zero, one = (self.scaler.transform_one({name: value})[name] for value in (0.0, 1.0))
+            scale = one - zero
+            found[name] = (axis, -zero / scale if scale else 0.0, scale)
         return found
 
     def _looks(self, centre: dict[str, float]) -> dict[str, float]:

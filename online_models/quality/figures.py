@@ -7,8 +7,9 @@ that were logged when they were made, before anybody knew the outcome (delayed p
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any, Final, Literal
 
 import msgspec
@@ -72,14 +73,20 @@ class Figures:
 
     def report(self) -> Report:
         """All figures, and those of each segment with enough examples. Figures that cannot be told are left out."""
-        found = self._of(self.newest)
+        ones = list(self.newest)
+        columns = (
+            np.array([one.prediction for one in ones]),
+            np.array([one.label for one in ones]),
+            np.array([one.weight for one in ones]),
+        )
+        found = self._of(columns)
         found["seen"] = self.seen
         if self.seen:
             found["coverage"] = round(1 - self.unscored / self.seen, 6)
-        segments = self._segments()
+        segments = self._segments(ones, columns)
         if segments:
             found["segments"] = segments
-        versions = _versions(self.newest)
+        versions = _versions(ones)
         if versions:
             found["versions"] = versions
         return found
@@ -94,30 +101,29 @@ class Figures:
         self.newest.clear()
         self.newest.extend(msgspec.convert(one, Observed) for one in newest)
 
-    def _segments(self) -> dict[str, Report]:
-        by_name: dict[str, list[Observed]] = {}
-        for one in self.newest:
+    def _segments(self, ones: list[Observed], columns: tuple[Any, Any, Any]) -> dict[str, Report]:
+        members: dict[str, list[int]] = {}
+        for place, one in enumerate(ones):
             for name in one.segments:
-                by_name.setdefault(name, []).append(one)
-        enough = [(name, ones) for name, ones in by_name.items() if len(ones) >= LEAST]
+                members.setdefault(name, []).append(place)
+        enough = [(name, places) for name, places in members.items() if len(places) >= LEAST]
         enough.sort(key=lambda found: (-len(found[1]), found[0]))
-        return {name: self._of(ones) for name, ones in sorted(enough[:MOST_SEGMENTS])}
+        predictions, labels, weights = columns
+        return {
+            name: self._of((predictions[places], labels[places], weights[places]))
+            for name, places in sorted(enough[:MOST_SEGMENTS])
+        }
 
-    def _of(self, ones: Iterable[Observed]) -> Report:
-        ones = list(ones)
-        predictions = np.array([one.prediction for one in ones])
-        labels = np.array([one.label for one in ones])
-        weights = np.array([one.weight for one in ones])
+    def _of(self, columns: tuple[Any, Any, Any]) -> Report:
+        """The figures of some examples: their predictions, labels and weights."""
         compute = classification if self.task == "classification" else regression
-        return {"examples": len(ones), **(compute(predictions, labels, weights) if ones else {})}
+        count = len(columns[0])
+        return {"examples": count, **(compute(*columns) if count else {})}
 
 
 def _versions(ones: Iterable[Observed]) -> dict[str, int]:
     """How many of the predictions each version made."""
-    found: dict[str, int] = {}
-    for one in ones:
-        found[str(one.version)] = found.get(str(one.version), 0) + 1
-    return found
+    return {str(version): count for version, count in Counter(one.version for one in ones).items()}
 
 
 def classification(predictions: Any, labels: Any, weights: Any) -> Report:
@@ -165,10 +171,11 @@ def roc_auc(predictions: Any, labels: Any, weights: Any) -> float | None:
     order = np.argsort(predictions, kind="stable")
     values, gains = predictions[order], (weights * (1 - labels))[order]
     wins = (weights * labels)[order]
-    first = np.r_[True, values[1:] != values[:-1]]
-    at = np.cumsum(first) - 1
+    at = np.zeros(len(values), dtype=np.intp)
+    np.cumsum(values[1:] != values[:-1], out=at[1:])
     of_value = np.bincount(at, gains)
-    below = np.r_[0.0, np.cumsum(of_value)[:-1]]
+    below = np.zeros(len(of_value))
+    np.cumsum(of_value[:-1], out=below[1:])
     return float(wins @ (below + of_value / 2)[at] / (positive * negative))
 
 
@@ -177,9 +184,11 @@ def bins(predictions: Any, labels: Any, weights: Any, count: int = BINS) -> list
     order = np.argsort(predictions, kind="stable")
     share = np.cumsum(weights[order]) / weights.sum()
     part = np.minimum((share * count - 1e-9).astype(int), count - 1)
+    # Parts only rise along the order: each is a slice of it.
+    edges = np.searchsorted(part, np.arange(count + 1))
     found = []
-    for number in range(count):
-        chosen = order[part == number]
+    for first, last in pairwise(edges.tolist()):
+        chosen = order[first:last]
         weight = float(weights[chosen].sum())
         if weight > 0:
             own = weights[chosen] / weight

@@ -93,7 +93,8 @@ def test_publishing_its_rules_leaves_the_catalogue_as_it_was(tmp_path: Path, mon
     before = {file: file.read_bytes() for file in folder.rglob("*")}
     monkeypatch.setattr(demo, "CATALOG", folder)
     topic = RulesTopic(monkeypatch)
-    names = demo.publish_catalog(Settings())
+    names, models = demo.publish_catalog(Settings())
+    assert models == sorted(file.stem for file in demo.MODELS.glob("*.yaml"))
     assert sorted(names) == sorted(file.stem for file in before)
     assert topic.newest.sources == {file.name: text.decode() for file, text in before.items()}
     assert {file: file.read_bytes() for file in folder.rglob("*")} == before

@@ -11,7 +11,10 @@ from rich.console import Console, RenderableType
 
 from cli.changes import Change, evidence_words, read_change, reason
 from cli.demo_traffic import Status, play
+from cli.live_models import Standings, read_header, read_word
 from cli.live_view import MINUTE, Board, Vitals, picture, progress_line, summary
+from flink_jobs.model_records import Header, encode_version, published
+from online_models.version import Lineage, ModelEvent, ModelVersion, Quality
 from shop import Delivery
 
 LIVE = 1_800_000_000_000
@@ -105,13 +108,14 @@ def test_a_record_that_ended_nowhere_is_shown_as_unaccounted() -> None:
 @pytest.mark.parametrize(("width", "height"), [(120, 40), (80, 24), (40, 12)])
 def test_the_picture_fits_any_terminal_and_never_fails(width: int, height: int) -> None:
     board = Board([f"segment-{number}" for number in range(10)], LIVE)
-    assert len(drawn(picture(board, LIVE, 0, height), width, height).splitlines()) <= height
+    board.standings = standings()
+    assert len(drawn(picture(board, LIVE, 0, height, width=width), width, height).splitlines()) <= height
     for number in range(200):
         board.add(change(number, segment=f"segment-{number % 12}", customer=f"c{number}"))
     board.vitals = Vitals(
         "RUNNING", "http://127.0.0.1:1", {"received": 1}, 1, 1.0, 0, LIVE, 5, 10, "a trouble\nof two lines"
     )
-    text = drawn(picture(board, LIVE + 5, 61, height, 120.0), width, height)
+    text = drawn(picture(board, LIVE + 5, 61, height, 120.0, width), width, height)
     lines = text.splitlines()
     assert len(lines) <= height
     assert all(len(line) <= width for line in lines)
@@ -205,6 +209,82 @@ def test_what_is_no_transition_is_passed_over() -> None:
         assert read_change(value) is None
     data = {"customer": "c", "segment": "s", "effective_at": "2026-11-22T23:00:00.000Z", "emitted_at": "nonsense"}
     assert read_change(json.dumps({"id": "1", "type": "segment.entered", "data": data}).encode()) is None
+
+
+def said(one: Quality | ModelEvent | ModelVersion) -> Any:
+    """What the view reads of what the learner says."""
+    value = published(one)[2]
+    return read_header(value) if isinstance(one, ModelVersion) else read_word(value)
+
+
+def version(number: int, candidate: str = "line", role: Any = "champion", model: str = "purchase") -> ModelVersion:
+    return ModelVersion(model, candidate, number, role, "d", LIVE, Lineage(), {}, b"body")
+
+
+def quality(champion: str = "line", **figures: Any) -> Quality:
+    candidates = {champion: {"examples": 1234, "role": "champion", **figures}, "other": {"examples": 7, "roc_auc": 0.1}}
+    return Quality("purchase", "d", LIVE, champion, candidates, [])
+
+
+def standings() -> Standings:
+    """One model with figures and an event, and one of which nothing is known."""
+    found = Standings(["purchase", "churn"])
+    drift = ModelEvent("purchase", "drift", LIVE, "line", {"of": "error", "before": 0.2, "after": 0.35})
+    ones = (version(7), version(9, "other", "challenger"), quality(roc_auc=0.812, log_loss=0.41, base_rate=0.25))
+    for one in (*ones, drift, drift):
+        found.hear(said(one))
+    return found
+
+
+def test_a_model_is_shown_with_its_champion_version_figures_and_newest_event() -> None:
+    board = settled("vip")
+    board.standings = standings()
+    board.vitals = Vitals(totals={"scored": 4321})
+    for text in (drawn(picture(board, LIVE, 1, 40)), drawn(summary(board, 60))):
+        purchase, churn = (next(line for line in text.splitlines() if name in line) for name in ("purchase", "churn"))
+        for expected in ("line v7", "1,234", "AUC 0.812, log loss 0.410 (base 0.562)", "drift of error"):
+            assert expected in purchase, expected
+        assert "none yet" in churn
+        assert "4,321 scores given" in text
+        assert "failed" not in text
+
+
+def test_the_champion_is_whom_the_newest_report_names_and_before_the_first_the_newest_version_in_that_role() -> None:
+    found = Standings()
+    for one in (version(1), version(2, "tree"), version(3, "other", "challenger")):
+        found.hear(said(one))
+    assert (found.models["purchase"].champion, found.models["purchase"].version) == ("tree", 2)
+    found.hear(said(quality("line")))
+    assert (found.models["purchase"].champion, found.models["purchase"].version) == ("line", 1)
+    found.hear(said(version(1)))
+    found.hear(said(version(4)))
+    assert (found.models["purchase"].version, found.models["purchase"].published) == (4, 4)
+
+
+def test_what_is_no_word_and_no_version_is_passed_over() -> None:
+    for value in (
+        None,
+        b"",
+        b"{",
+        b"[]",
+        b"{}",
+        b"\xff",
+        b'{"model":"m","kind":"drift","candidate":"","at":"x","detail":{}}',
+    ):
+        assert read_word(value) is None
+        assert read_header(value) is None
+    cut = encode_version(version(7))[:-3]
+    assert read_header(cut) == Header("purchase", "line", 7, "champion", "stream")
+
+
+def test_segments_stand_beside_each_other_where_models_would_leave_no_room_for_them() -> None:
+    board = Board([f"segment-{number}" for number in range(24)], LIVE)
+    board.standings = standings()
+    wide, low = drawn(picture(board, LIVE, 1, 40)), drawn(picture(board, LIVE, 1, 24), height=24)
+    for number in range(24):
+        assert f"segment-{number} " in wide
+    assert "champion" in wide
+    assert "champion" not in low
 
 
 class _Recorder:

@@ -85,9 +85,40 @@ def test_what_is_warming_is_evaluated_in_the_projects_zone_too(tmp_path: Path) -
     assert office.zone == "Europe/Berlin" and office.digest == first.digests["office"]
 
 
+def test_until_another_zone_is_live_its_rules_go_on_in_the_one_before(tmp_path: Path) -> None:
+    first = next_version(None, folder(tmp_path / "rules", BERLIN, office=OFFICE, plain=PLAIN))
+    second = warm(first, next_version(first, folder(tmp_path / "rules", "timezone: Asia/Tokyo\n")))
+    assert set(second.warming) == {"office"}
+    read = RuleSet.from_payload(second.to_payload())
+    for rules in (second, read):
+        (office,) = (one for one in rules.active.segments if one.name == "office")
+        assert (office.zone, office.version) == ("Europe/Berlin", 1)
+        assert rules.segments[0].zone == "Asia/Tokyo"
+    # Whoever changes it once more before that is live is told apart from the zone that customers are in.
+    third = warm(second.active, next_version(second, folder(tmp_path / "rules", "timezone: Europe/London\n")))
+    assert third.active.segments[0].zone == "Europe/Berlin"
+
+
+def test_a_rule_means_the_same_whether_it_or_its_project_names_the_zone(tmp_path: Path) -> None:
+    named = OFFICE.replace("when:", "timezone: Europe/Berlin\nwhen:")
+    assert (
+        folder(tmp_path / "one", None, office=named).digests
+        == folder(tmp_path / "other", BERLIN, office=OFFICE).digests
+    )
+
+
+def test_in_a_folder_of_the_rules_it_is_refused(tmp_path: Path) -> None:
+    folder(tmp_path / "rules", None, plain=PLAIN)
+    (tmp_path / "rules" / "more").mkdir()
+    (tmp_path / "rules" / "more" / "_project.yaml").write_text(BERLIN)
+    with pytest.raises(RuleErrors, match="stands beside the rules"):
+        load_directory(tmp_path / "rules")
+
+
 def test_a_file_alone_is_read_in_the_project_beside_it(tmp_path: Path) -> None:
     folder(tmp_path / "rules", BERLIN, office=OFFICE)
     assert load_file(tmp_path / "rules" / "office.yaml").segments[0].zone == "Europe/Berlin"
+    assert load_file(tmp_path / "rules" / "office.yaml").digests == load_directory(tmp_path / "rules").digests
 
 
 def test_measures_of_the_population_are_told_apart_by_the_zone_of_their_hours(tmp_path: Path) -> None:
