@@ -73,7 +73,7 @@ def _apply(args: argparse.Namespace) -> int:
         return 1
     settings = kafka_settings(args.settings, args.bootstrap)
     published = prepare(settings)
-    if not (args.force or args.replace) and unseen(args.path, local, published.rules):
+    if not (args.force or args.replace) and unseen(args.path, local, published.rules, published.same_files()):
         assert published.rules is not None
         raise _not_seen(args.path, local, published.rules)
     return _publish(args, settings, local, published, args.message or "", passed, args.path)

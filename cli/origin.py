@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -82,8 +82,8 @@ def write_note(folder: Path, rules: RuleSet) -> None:
         print(f"warning: {folder / NOTE} was not written: {error}", file=sys.stderr)
 
 
-def unseen(folder: Path, local: RuleSet, live: RuleSet | None) -> bool:
-    """Whether publishing `local` would undo something that the folder has never seen.
+def unseen(folder: Path, local: RuleSet, live: RuleSet | None, same: Iterable[int] = ()) -> bool:
+    """Whether publishing `local` would undo something that the folder has never seen. `same`: versions that stand for the live one.
 
     A folder without a note may add segments; to change or remove those of others it has to pull them first.
     """
@@ -92,7 +92,8 @@ def unseen(folder: Path, local: RuleSet, live: RuleSet | None) -> bool:
     seen = read_note(folder)
     if not seen:
         return any(change.kind != "added" for change in diff(live, local))
-    return Seen.of(live) not in seen
+    now = Seen.of(live)
+    return not any(Seen(version, now.digest) in seen for version in (live.version, *same))
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,13 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cli.errors import UserError
 from cli.kafka import ensure_topic, publish, read_topic
 from flink_jobs.settings import Settings
 from rules.errors import RuleErrors
+from rules.payload import decode_payload
 from rules.rule_set import Header, RuleSet, SegmentDiff, diff, newest_valid, next_version, read_header, warm
 
 if TYPE_CHECKING:
@@ -41,6 +42,18 @@ class Published:
             return RuleSet(self.highest, ()) if self.highest else None
         return dataclasses.replace(self.rules, version=self.highest)
 
+    def same_files(self) -> list[int]:
+        """The versions up to the newest valid one, without a gap, that have its rule files: what came since changed models alone."""
+        if self.rules is None:
+            return []
+        wanted = _files(self.payloads[self.rules.version])
+        found = []
+        for version in sorted((one for one in self.payloads if one <= self.rules.version), reverse=True):
+            if _files(self.payloads[version]) != wanted:
+                break
+            found.append(version)
+        return found
+
     def rule_set(self, version: int) -> RuleSet:
         """The rule set of one version; `UserError` if the topic does not hold it, or this build refuses it."""
         if version not in self.payloads:
@@ -61,6 +74,12 @@ class Published:
             except RuleErrors:
                 continue
         return None
+
+
+def _files(payload: bytes) -> tuple[Any, ...]:
+    """All that a folder of rules holds, as it was published."""
+    found = decode_payload(payload)
+    return found.files, found.population, found.project
 
 
 def read_published(settings: Settings) -> Published:

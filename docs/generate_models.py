@@ -54,7 +54,8 @@ def models_page() -> str:
         if page.count(mark) != 1:
             raise ValueError(f"{TEMPLATE.name} needs {mark} once")
         page = page.replace(mark, text)
-    return page
+    # What the rules' reference explains is explained there.
+    return page.replace("(#during)", "(rules.md#during)").replace("a list of [steps](#steps)", "a list of estimators")
 
 
 def _index() -> str:
