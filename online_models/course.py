@@ -118,6 +118,8 @@ class Course:
         self._decide(at, working)
         for contender in self.contenders.values():
             role: Role = "champion" if contender.name == self.champion else "challenger"
+            if contender.good is None and contender.lineage.examples < self.model.learning.least:
+                continue  # too young: it is sure of the wrong things
             if contender.fresh or (contender.good is not None and contender.role != role):
                 self.counter += 1
                 self.out.append(contender.publish(self.counter, role, at))

@@ -75,7 +75,8 @@ class Learning:
     """Which moments become examples: of a customer one in `every` at most, of these the share `sample`.
 
     `negatives` is the share of examples kept whose outcome is 0; those that are kept weigh as much more. A new version is published
-    after `publish` of event time, or `publish_examples` examples, whichever comes first.
+    after `publish` of event time, or `publish_examples` examples, whichever comes first; the first of a candidate once it has learnt
+    from `least`, as what has seen little is sure of the wrong things.
     """
 
     every: int
@@ -83,6 +84,7 @@ class Learning:
     negatives: float = 1.0
     publish: int = 3_600_000
     publish_examples: int = 1_000
+    least: int = 1
 
 
 @dataclass(frozen=True)

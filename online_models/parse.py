@@ -39,6 +39,9 @@ MOST_FEATURES: Final = 100
 MOST_CANDIDATES: Final = 5
 MOST_STEPS: Final = 8
 MOST_MODELS: Final = 50
+LEAST_EXAMPLES: Final = 100
+"""Examples that a candidate learns from before it is published, unless told."""
+
 LONGEST_MODEL_NAME: Final = 64
 LONGEST_DESCRIPTION: Final = 4000
 
@@ -156,7 +159,7 @@ class _ModelReader(ConditionReader):
             self.candidates(root, task),
             target,
             self.scoring(root["score"]) if "score" in root else Scoring(3_600_000),
-            self.learning(root["learn"]) if "learn" in root else Learning(_DAY),
+            self.learning(root["learn"]) if "learn" in root else Learning(_DAY, least=LEAST_EXAMPLES),
             promotion,
             fairness,
             self.personas(root["personas"], features) if task == "clustering" and "personas" in root else PersonaRule(),
@@ -374,8 +377,8 @@ class _ModelReader(ConditionReader):
         example = "write `learn: {every: 1d, publish: 1h}`"
         node = self.mapping(outer, "`learn`", example)
         if node is None:
-            return Learning(_DAY)
-        self.only(node, ("every", "sample", "negatives", "publish", "publish_examples"))
+            return Learning(_DAY, least=LEAST_EXAMPLES)
+        self.only(node, ("every", "sample", "negatives", "publish", "publish_examples", "least"))
         least = Learning(_DAY)
         return Learning(
             self.duration(node["every"], "`every`") if "every" in node else least.every,
@@ -385,6 +388,7 @@ class _ModelReader(ConditionReader):
             self.integer(node["publish_examples"], "`publish_examples`", 1, 1_000_000)
             if "publish_examples" in node
             else least.publish_examples,
+            self.integer(node["least"], "`least`", 1, 1_000_000) if "least" in node else LEAST_EXAMPLES,
         )
 
     def promotion(self, outer: Node, task: Task) -> Promotion:

@@ -69,6 +69,11 @@ PARTS: Final[dict[str, tuple[str, str, tuple[Key, ...]]]] = {
                 "a new version after so much event time in which something was learnt; 1h unless told",
             ),
             Key("publish_examples", "integer", "or after so many examples, whichever comes first; 1000 unless told"),
+            Key(
+                "least",
+                "integer",
+                "from so many examples a candidate has learnt before its first version; 100 unless told",
+            ),
         ),
     ),
     "promote": (

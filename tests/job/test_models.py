@@ -53,7 +53,7 @@ candidates:
   - name: tree
     pipeline: [{HoeffdingAdaptiveTreeClassifier: {grace_period: 20, seed: 1}}]
 score: {every: 0s}
-learn: {every: 1m, publish: 10m, publish_examples: 50}
+learn: {every: 1m, publish: 10m, publish_examples: 50, least: 1}
 """
 
 KEEN = "when: {score: {model: soon, gte: 0.5}}\n"

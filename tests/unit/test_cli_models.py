@@ -29,7 +29,7 @@ candidates:
   - {name: line, pipeline: [StandardScaler, LogisticRegression]}
   - {name: bayes, pipeline: [GaussianNB]}
 score: {every: 0s}
-learn: {every: 1d, publish: 1d}
+learn: {every: 1d, publish: 1d, least: 1}
 """
 GROUPS = """\
 model: groups
