@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from cli.history import Account, Share, Source
-from online_models.definition import Model
+from online_models.definition import Model, in_zone
 from online_models.example import Example
 from online_models.features import FeatureSet
 from online_models.learner import Learner
@@ -19,6 +19,7 @@ from online_models.loop import Loop, Outcome, Overrun
 from online_models.quality.figures import WINDOW, bins
 from online_models.serving import Serving, advance
 from online_models.standard import standard_kit
+from profiles.zones import UTC
 from rules.compiled import moment
 from rules.compiler import compile_plan
 from rules.definition import Segment
@@ -92,7 +93,8 @@ def run_history(
     now: int | None = None,
 ) -> Run:
     """Let customers be scored and models learn over a history. With `rules`, figures are told by their segments, too."""
-    models = tuple(models)
+    zone = rules.project.zone if rules is not None else UTC
+    models = tuple(in_zone(model, zone) for model in models)
     features = [FeatureSet(one.features, one.zone) for one in models]
     segments: tuple[Segment, ...] = rules.segments if rules is not None else ()
     population = rules.population if rules is not None else Population()

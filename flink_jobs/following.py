@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 from flink_jobs.modelling import Scoring, Serving
+from online_models.definition import in_zone
 from profiles import Event, Profile
 from rules import ruled
 from rules.explain import Reasons
@@ -35,7 +36,8 @@ class Following:
         self.scoring = scoring
         if rule_set.models and scoring is None:
             raise ValueError("there are models, and this job was submitted without any: stop it and submit it again")
-        models = scoring.parse(rule_set.models) if rule_set.models and scoring is not None else ()
+        written = scoring.parse(rule_set.models) if rule_set.models and scoring is not None else ()
+        models = tuple(in_zone(model, rule_set.project.zone) for model in written)
 
         def features() -> list[Any]:
             return [scoring.features(model) for model in models] if scoring is not None else []

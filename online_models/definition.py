@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -148,3 +148,11 @@ class Model:
     zone: str | None = None
     digest: str = ""
     file: str = field(default="", compare=False)
+
+
+def in_zone(model: Model, zone: str) -> Model:
+    """The model as it is meant in a project of this time zone: features that look at the hour or the weekday are read there.
+
+    It keeps its digest: what it has learnt is worth something still.
+    """
+    return model if model.zone is not None else replace(model, zone=zone)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from flink_jobs.following import Following
+from flink_jobs.models import SCORING
+from profiles.profile import Profile
 from rules.measured import measures
+from rules.plan import Limits
 from rules.rule_set import RuleErrors, RuleSet, diff, load_directory, load_file, next_version, warm
 from rules.scenario import run_scenarios
 
@@ -148,3 +153,20 @@ def test_what_is_wrong_with_it_is_told_with_its_place(tmp_path: Path, text: str,
     with pytest.raises(RuleErrors) as refused:
         folder(tmp_path / "rules", text, plain=PLAIN)
     assert told in str(refused.value)
+
+
+def test_models_are_read_in_the_projects_zone_unless_they_name_one(tmp_path: Path) -> None:
+    text = "model: {name}\ntask: anomaly\nfeatures: [hour]\ncandidates: [{{name: trees, pipeline: [HalfSpaceTrees]}}]\n"
+    models = {
+        "here.yaml": text.format(name="here"),
+        "there.yaml": text.format(name="there") + "timezone: Asia/Tokyo\n",
+    }
+    rules = dataclasses.replace(folder(tmp_path / "rules", BERLIN, plain=PLAIN), models=models)
+    following = Following(rules, Limits(), None, SCORING)
+    assert following.serving is not None
+    zones = {name: served.model.zone for name, served in following.serving.models.items()}
+    assert zones == {"here": "Europe/Berlin", "there": "Asia/Tokyo"}
+    evening = int(datetime(2026, 1, 1, 23, 30, tzinfo=UTC).timestamp() * 1000)
+    here = following.serving.models["here"].features.read(Profile(), evening)
+    there = following.serving.models["there"].features.read(Profile(), evening)
+    assert here != there
