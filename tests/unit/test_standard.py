@@ -28,7 +28,7 @@ candidates:
   - name: logistic
     pipeline: [StandardScaler, {LogisticRegression: {l2: 0.001}}]
 score: {every: 1h}
-learn: {every: 1h, publish: 1h, publish_examples: 10}
+learn: {every: 1h, publish: 1h, publish_examples: 10, least: 1}
 """
 
 
