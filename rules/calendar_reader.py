@@ -8,7 +8,6 @@ from datetime import date
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from profiles.document import Mapping, Node, Sequence
-from profiles.zones import is_zone
 from rules.definition import During
 
 if TYPE_CHECKING:
@@ -130,10 +129,4 @@ def _ordinal(text: str) -> int | None:
 def _zone(reader: Reader, node: Mapping) -> str | None:
     """The zone for customers of whom none is known."""
     found = node.get("timezone")
-    if found is None:
-        return None
-    name = reader.text(found, "`timezone`", 64)
-    if name and not is_zone(name):
-        reader.wrong(found, f"{name[:64]!r} is no time zone", "write a name such as Europe/Berlin or America/New_York")
-        return None
-    return name or None
+    return None if found is None else reader.zone(found, "`timezone`")

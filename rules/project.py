@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from profiles.document import DocumentError, Mapping, load
-from profiles.zones import UTC, is_zone
+from profiles.zones import UTC
 from rules.definition import During, Segment
 from rules.errors import RuleError, RuleErrors
 from rules.parse import digest
@@ -57,12 +57,7 @@ def _zone(reader: Reader, root: Mapping) -> str:
     if "timezone" not in root:
         reader.wrong(root, "'timezone' is missing here", _EXAMPLE)
         return UTC
-    name = reader.text(root["timezone"], "`timezone`", 64)
-    if name and not is_zone(name):
-        reader.wrong(
-            root["timezone"], f"{name!r} is no time zone", "write a name such as Europe/Berlin or America/New_York"
-        )
-    return name
+    return reader.zone(root["timezone"], "`timezone`") or UTC
 
 
 def in_zone(segment: Segment, zone: str) -> Segment:

@@ -12,6 +12,7 @@ from collections.abc import Sequence as Seq
 from typing import Final
 
 from profiles.document import Mapping, Node, Scalar, Sequence, nearest
+from profiles.zones import is_zone
 from rules import definition
 from rules.calendar_reader import read_during
 from rules.definition import During, EventRef, Operand, Operator, Test
@@ -160,6 +161,21 @@ class Reader:
             node, f"{what} must be a time from the start of the test such as 0m, 40m or -10d, not {_shown(node)}"
         )
         return 0
+
+    def zone(self, node: Node, what: str) -> str | None:
+        """The name of a time zone; None where it is wrong."""
+        name = self.text(node, what, 64)
+        if not name or is_zone(name):
+            return name or None
+        self.wrong(node, f"{name!r} is no time zone", "write a name such as Europe/Berlin or America/New_York")
+        return None
+
+    def flag(self, node: Node, what: str, hint: str = "") -> bool:
+        """True or false; false where it is wrong."""
+        if isinstance(node, Scalar) and isinstance(node.value, bool):
+            return node.value
+        self.wrong(node, f"{what} must be true or false", hint)
+        return False
 
     def moment(self, node: Node, what: str) -> int:
         """A date, a date with a time, or epoch milliseconds, in epoch milliseconds; 0 where it is wrong."""

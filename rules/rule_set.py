@@ -7,12 +7,12 @@ and validates it anew, and so that nothing of it is lost that a person wrote.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePath
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -60,6 +60,9 @@ __all__ = [
     "read_header",
     "warm",
 ]
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -255,7 +258,7 @@ def load_directory(path: Path) -> RuleSet:
         )
     if len(texts) > MOST_FILES:
         raise RuleErrors([RuleError(str(path), 1, 1, f"{len(texts):,} rule files are more than {MOST_FILES:,}")])
-    population, project = _measured_in(path, errors), _project_in(path, errors)
+    population, project = _beside(path, errors)
     rules = _parse_all(texts, errors)
     return _assemble(1, rules, {inner: text for inner, (_, text) in texts.items()}, {}, population, project)
 
@@ -263,33 +266,26 @@ def load_directory(path: Path) -> RuleSet:
 def load_file(file: Path) -> RuleSet:
     """The rule set of one file alone, as version 1, in the population and the project beside it; for a rule that one is writing."""
     errors: list[RuleError] = []
-    population, project = _measured_in(file.parent, errors), _project_in(file.parent, errors)
+    population, project = _beside(file.parent, errors)
     rules = _parse_all({file.name: (str(file), text := read_rule_file(file))}, errors, whole=False)
     found = _assemble(1, rules, {file.name: text}, {}, population, project)
     missing = tuple(RuleWarning(one.file, one.line, one.column, one.message, one.hint) for one in _unknown(rules))
     return dataclasses.replace(found, warnings=tuple(sorted((*found.warnings, *missing))))
 
 
-def _measured_in(folder: Path, errors: list[RuleError]) -> Population:
-    """The population in a folder of rules, empty where none was measured; what is wrong with it is added to `errors`."""
-    file = folder / POPULATION_FILE
-    if file.is_file():
-        try:
-            return read_population(read_rule_file(file), str(file))
-        except RuleErrors as error:
-            errors += error.errors
-    return Population()
+def _beside(folder: Path, errors: list[RuleError]) -> tuple[Population, Project]:
+    """The population and the project in a folder of rules; what is wrong with their files is added to `errors`."""
+    population = _read_beside(folder / POPULATION_FILE, read_population, Population(), errors)
+    return population, _read_beside(folder / PROJECT_FILE, read_project, NO_PROJECT, errors)
 
 
-def _project_in(folder: Path, errors: list[RuleError]) -> Project:
-    """The project that a folder of rules belongs to; what is wrong with its file is added to `errors`."""
-    file = folder / PROJECT_FILE
+def _read_beside(file: Path, read: Callable[[str, str], T], absent: T, errors: list[RuleError]) -> T:
     if file.is_file():
         try:
-            return read_project(read_rule_file(file), str(file))
+            return read(read_rule_file(file), str(file))
         except RuleErrors as error:
             errors += error.errors
-    return NO_PROJECT
+    return absent
 
 
 def read_rule_file(file: Path) -> str:

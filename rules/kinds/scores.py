@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from profiles.document import Mapping, Scalar
+from profiles.document import Mapping
 from profiles.profile import NEVER, Profile
 from profiles.values import micros
 from rules.compiled import NO, YES, Compiled, moment
@@ -61,12 +61,7 @@ def _max_age(reader: ConditionReader, node: Mapping) -> int | None:
 
 def _when_missing(reader: ConditionReader, node: Mapping) -> bool:
     found = node.get("when_missing")
-    if found is None:
-        return False
-    if isinstance(found, Scalar) and isinstance(found.value, bool):
-        return found.value
-    reader.wrong(found, "`when_missing` must be true or false")
-    return False
+    return found is not None and reader.flag(found, "`when_missing`")
 
 
 def _compile_score(compiler: Compiler, one: Score) -> Compiled:

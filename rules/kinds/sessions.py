@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import TYPE_CHECKING, Any, Final
 
-from profiles.document import Mapping, Scalar
+from profiles.document import Mapping
 from profiles.profile import NEVER, Profile
 from rules.compiled import NO, Compiled
 from rules.definition import ANY_EVENT, Condition, EventRef, Operator, Session, Test
@@ -102,12 +102,8 @@ def _tests(
 
 def _last(reader: ConditionReader, node: Mapping) -> bool:
     found = node.get("last")
-    if found is None:
-        return False
-    if isinstance(found, Scalar) and isinstance(found.value, bool):
-        return found.value
-    reader.wrong(found, "`last` must be true or false", "true also looks at the newest session when it is over")
-    return False
+    hint = "true also looks at the newest session when it is over"
+    return found is not None and reader.flag(found, "`last`", hint)
 
 
 def sessions_of(compiler: Compiler, ref: EventRef, gap: int) -> int:
