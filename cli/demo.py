@@ -29,6 +29,7 @@ from cli.demo_watch import Watch
 from cli.errors import UserError
 from cli.flink_rest import FlinkRest
 from cli.live_view import Board, picture, progress_line, summary
+from cli.model_files import load_models
 from cli.paths import CATALOG, DEMO, MODELS, ROOT, shown
 from cli.processes import Process, wait_until
 from cli.progress import step
@@ -37,9 +38,8 @@ from cli.submit import newest_savepoint, submit, wait_running
 from cli.target import Target, local_cluster
 from flink_jobs.settings import ENVIRONMENT_PREFIX, Settings, load_settings
 from flink_jobs.topics import ensure_topics
-from online_models.parse import parse_models
 from rules.duration import parse_duration
-from rules.rule_set import load_directory, read_rule_file
+from rules.rule_set import load_directory
 
 DIRECTORY: Final = DEMO
 DISORDER: Final = 2_000
@@ -290,10 +290,10 @@ class Demo:
 
 def publish_catalog(settings: Settings) -> tuple[list[str], list[str]]:
     """Publish the rule and model files of the project as one rule set; the names of its segments, and of its models."""
-    models = {file.name: read_rule_file(file) for file in sorted(MODELS.glob("*.yaml"))}
-    rules = dataclasses.replace(load_directory(CATALOG), models=models)
+    found = load_models(MODELS)
+    rules = dataclasses.replace(load_directory(CATALOG), models=found.texts)
     applied = apply_rules(settings, rules, author="segue demo")
-    return [segment.name for segment in applied.rules.segments], [model.name for model in parse_models(models)]
+    return [segment.name for segment in applied.rules.segments], [model.name for model in found.models]
 
 
 @contextlib.contextmanager

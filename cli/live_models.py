@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -14,6 +13,7 @@ from rich.text import Text
 
 from cli.changes import local_time, plain
 from flink_jobs.model_records import Header, ModelRecordError, read_record
+from online_models.contest import base_loss
 from profiles.event import parse_time
 
 COUNTED: Final = {"scored": "scores given", "scores_failed": "failed", "models_refused": "versions refused"}
@@ -170,17 +170,6 @@ def _of_value(figures: Mapping[str, Any]) -> list[str]:
         return []
     naive = _number(figures, "naive_mae", 1)
     return [f"MAE {error}" + (f" (naive {naive})" if naive else "")]
-
-
-def base_loss(rate: Any) -> float | None:
-    """The log loss (nats) of always saying the base rate: whoever knows anything is below it. None where there is no rate.
-
-    >>> base_loss(0.5), base_loss(0), base_loss(None)
-    (0.6931471805599453, 0.0, None)
-    """
-    if not isinstance(rate, int | float) or not 0 <= rate <= 1:
-        return None
-    return 0.0 if rate in (0, 1) else -rate * math.log(rate) - (1 - rate) * math.log(1 - rate)
 
 
 def happened_words(one: Standing) -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 
 from cli.history import Account, Share, Source
+from online_models.contest import base_loss
 from online_models.definition import Model, in_zone
 from online_models.example import Example
 from online_models.features import FeatureSet
@@ -23,9 +23,10 @@ from profiles.zones import UTC
 from rules.compiled import moment
 from rules.compiler import compile_plan
 from rules.definition import Segment
-from rules.plan import Plan
+from rules.payload import code_of
 from rules.population import Population
 from rules.rule_set import RuleSet
+from rules.ruled import Ruled
 
 MOST_POINTS: Final = 60
 """Reports that are kept of the figures over time: so many can be seen side by side."""
@@ -37,14 +38,6 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "anomaly": (),
 }
 """By task, the figures that tell how good a candidate is."""
-
-
-class _Rules(NamedTuple):
-    """Rules as the step takes them."""
-
-    version: int
-    code: int
-    plan: Plan
 
 
 @dataclass
@@ -103,7 +96,7 @@ def run_history(
     foretold = _Foretold()
     loop = Loop(
         models,
-        _Rules(1, 3, plan),
+        Ruled(1, code_of(1, 1), plan),
         Serving(models, features),
         advance,
         Learner(models, kit),
@@ -196,8 +189,7 @@ def baseline(task: str, figures: dict[str, Any]) -> dict[str, float]:
     if task != "classification" or "base_rate" not in figures:
         return {}
     rate = figures["base_rate"]
-    entropy = -sum(share * math.log(share) for share in (rate, 1 - rate) if share > 0)
-    known = {"log_loss": round(entropy, 6), "brier": round(rate * (1 - rate), 6)}
+    known = {"log_loss": round(base_loss(rate) or 0.0, 6), "brier": round(rate * (1 - rate), 6)}
     return {"roc_auc": 0.5, **known, "calibration_error": 0.0, "lift": 1.0}
 
 

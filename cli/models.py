@@ -9,8 +9,7 @@ import argparse
 from typing import Protocol
 
 from cli import model_applying, model_check, model_trial, model_versions
-from cli.actions import Run, add_options, sentence
-from cli.actions import run as run_action
+from cli.actions import Run, add_options, run, sentence
 
 
 class AddModelAction(Protocol):
@@ -37,4 +36,4 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     model_trial.add_actions(action)
     model_applying.add_actions(action)
     model_versions.add_actions(action)
-    parser.set_defaults(run=run_action)
+    parser.set_defaults(run=run)

@@ -9,8 +9,7 @@ import argparse
 from pathlib import Path
 
 from cli import applying, check, measure, testing, trial, versions
-from cli.actions import Run, add_options, sentence
-from cli.actions import run as run_action
+from cli.actions import Run, add_options, run, sentence
 from cli.paths import CATALOG
 from cli.rule_files import short
 
@@ -46,4 +45,4 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     versions.add_actions(action)
     trial.add_actions(action)
     measure.add_actions(action)
-    parser.set_defaults(run=run_action)
+    parser.set_defaults(run=run)

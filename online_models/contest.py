@@ -49,6 +49,17 @@ def loss(metric: str, output: Any, label: float) -> float | None:
     return error * error if metric == "brier" else abs(error)
 
 
+def base_loss(rate: Any) -> float | None:
+    """The log loss (nats) of always saying the base rate: whoever knows anything is below it. None where there is no rate.
+
+    >>> base_loss(0.5), base_loss(0), base_loss(None)
+    (0.6931471805599453, 0.0, None)
+    """
+    if not isinstance(rate, int | float) or not 0 <= rate <= 1:
+        return None
+    return 0.0 if rate in (0, 1) else -rate * math.log(rate) - (1 - rate) * math.log(1 - rate)
+
+
 def lower_bound(count: int, mean: float, variance: float, alpha: float, least: int) -> float:
     """Below the true mean at all looks from `least` on, but for a share `alpha` of runs. Tightest around `least` observations.
 

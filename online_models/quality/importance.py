@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import random
 from typing import Any, Final, Literal
 
+from online_models.contest import loss
 from online_models.example import Row
 from online_models.predictor import Predictor
 
 KEPT: Final = 300
 """Examples kept to look at: a fair sample of all that came (reservoir: Vitter 1985)."""
-
-_TINY: Final = 1e-6
 
 
 class Reservoir:
@@ -72,19 +70,8 @@ def _mean_loss(predictor: Predictor, examples: list[tuple[Row, float, float]], t
     total = weights = 0.0
     for row, label, weight in examples:
         said = predictor.predict(row)
-        if isinstance(said, float | int):
-            total += weight * loss(float(said), label, task)
+        cost = loss("mae" if task == "regression" else "log_loss", said, label)
+        if cost is not None:
+            total += weight * cost
             weights += weight
     return total / weights if weights else 0.0
-
-
-def loss(prediction: float, label: float, task: str) -> float:
-    """What one prediction cost: its log loss for a probability, its absolute error for a number.
-
-    >>> round(loss(0.5, 1.0, "classification"), 4), loss(3.0, 5.0, "regression")
-    (0.6931, 2.0)
-    """
-    if task == "regression":
-        return abs(prediction - label)
-    certain = min(max(prediction, _TINY), 1 - _TINY)
-    return -math.log(certain if label else 1 - certain)
