@@ -8,7 +8,6 @@ exactly-once with a checkpoint every second, for comparison: what is committed c
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ if __name__ == "__main__":
 
 import msgspec
 
-from benchmarks.results import deliver, machine
+from benchmarks.results import deliver, machine, options
 from benchmarks.spec import Found, Plan, Spec
 from benchmarks.stage import Stage, peers_python
 from benchmarks.workload import copy_rules
@@ -124,12 +123,9 @@ def table(found: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Measure latency, open loop, from the intended time of sending.")
-    parser.add_argument("--quick", action="store_true", help="shorter, under a minute")
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    parser = options("Measure latency, open loop, from the intended time of sending.", "shorter, under a minute")
     parser.add_argument("--rate", type=int, default=RATE, help=f"events a second; default: {RATE}")
     parser.add_argument("--only", choices=sorted(TITLES), help="one delivery guarantee")
-    parser.add_argument("--write", action="store_true", help="put the result into benchmarks/RESULTS.md")
     arguments = parser.parse_args()
     warm_up, seconds = (4.0, 8.0) if arguments.quick else (20.0, 60.0)
     try:

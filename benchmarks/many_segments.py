@@ -7,7 +7,6 @@ follows a new version, and how fast the core steps under twenty segments of the 
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import gc
 import statistics
@@ -23,7 +22,7 @@ if __name__ == "__main__":
 
 
 from benchmarks.engine import Rules
-from benchmarks.results import deliver, machine
+from benchmarks.results import deliver, machine, options
 from benchmarks.workload import CATALOG, Workload, copy_rules
 from profiles import Event, Profile, decode_event
 from rules.compiler import compile_plan
@@ -173,10 +172,7 @@ def table(found: dict[str, Any]) -> str:
 
 def main() -> int:
     """Measure and report."""
-    parser = argparse.ArgumentParser(description="Measure what many segments cost.")
-    parser.add_argument("--quick", action="store_true", help="fewer events, under a minute")
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
-    parser.add_argument("--write", action="store_true", help="put the result into benchmarks/RESULTS.md")
+    parser = options("Measure what many segments cost.", "fewer events, under a minute")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="segue-benchmark-") as folder:
         found = perform(Path(folder), arguments.quick)

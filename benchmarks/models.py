@@ -7,7 +7,6 @@ example learnt, and of reading a large forest.
 
 from __future__ import annotations
 
-import argparse
 import gc
 import random
 import statistics
@@ -26,7 +25,7 @@ if __name__ == "__main__":
 from benchmarks import model_quality
 from benchmarks.engine import Rules
 from benchmarks.model_quality import RETAIL, ROOT, TELCO
-from benchmarks.results import deliver, machine
+from benchmarks.results import deliver, machine, options
 from benchmarks.workload import Workload, copy_rules
 from online_models import making
 from online_models.definition import Candidate, Learning, Model, Scoring, Step
@@ -256,10 +255,9 @@ def table(found: dict[str, Any]) -> str:
 
 def main() -> int:
     """Measure and report."""
-    parser = argparse.ArgumentParser(description="Measure what models are worth and what they cost.")
-    parser.add_argument("--quick", action="store_true", help="less of what is only cost, under two minutes")
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
-    parser.add_argument("--write", action="store_true", help="put the result into benchmarks/RESULTS.md")
+    parser = options(
+        "Measure what models are worth and what they cost.", "less of what is only cost, under two minutes"
+    )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="segue-benchmark-") as folder:
         found = perform(Path(folder), arguments.quick)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import re
@@ -62,6 +63,15 @@ def write_section(name: str, text: str, on: str) -> None:
     day = datetime.now(UTC).strftime("%Y-%m-%d")
     block = f"{begin}\n`{command()}` at {revision()}, {day}, on {on}:\n\n{text}\n{end}"
     RESULTS.write_text(head + block + tail, "utf-8")
+
+
+def options(description: str, quick: str) -> argparse.ArgumentParser:
+    """The options that all benchmarks have; `quick` says what `--quick` leaves out."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--quick", action="store_true", help=quick)
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    parser.add_argument("--write", action="store_true", help="put the result into benchmarks/RESULTS.md")
+    return parser
 
 
 def deliver(found: dict[str, Any], text: str, *, write: bool, as_json: bool) -> None:

@@ -9,7 +9,6 @@ less the median of the calm before.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
@@ -26,7 +25,7 @@ import msgspec
 
 from benchmarks import segue_job
 from benchmarks.latency import BEHIND_SECONDS, percentile
-from benchmarks.results import deliver, machine
+from benchmarks.results import deliver, machine, options
 from benchmarks.spec import Found, Plan, Spec
 from benchmarks.stage import Stage, peers_python
 from benchmarks.workload import ROOT, copy_rules
@@ -291,11 +290,8 @@ def table(found: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Measure what a change of the rules costs under load.")
-    parser.add_argument("--quick", action="store_true", help="shorter, with less of a past to count")
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    parser = options("Measure what a change of the rules costs under load.", "shorter, with less of a past to count")
     parser.add_argument("--rate", type=int, default=RATE, help=f"events a second; default: {RATE}")
-    parser.add_argument("--write", action="store_true", help="put the result into benchmarks/RESULTS.md")
     arguments = parser.parse_args()
     times = QUICK if arguments.quick else FULL
     try:

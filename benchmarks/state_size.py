@@ -6,7 +6,6 @@ state (which adds eight for the armed timer).
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 from pathlib import Path
@@ -18,7 +17,7 @@ if __name__ == "__main__":
 
 from benchmarks.engine import Engine, Profile, encode_profile, load_rules
 from benchmarks.latency import percentile
-from benchmarks.results import deliver, machine
+from benchmarks.results import deliver, machine, options
 from benchmarks.workload import RULES, Workload, copy_rules
 
 EVENTS_EACH: Final = 40
@@ -47,10 +46,7 @@ def table(found: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Measure the size of a customer's state.")
-    parser.add_argument("--quick", action="store_true", help="fewer customers, under a minute")
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
-    parser.add_argument("--write", action="store_true", help="put the result into benchmarks/RESULTS.md")
+    parser = options("Measure the size of a customer's state.", "fewer customers, under a minute")
     arguments = parser.parse_args()
     customers = 4_000 if arguments.quick else 20_000
     workload = Workload(customers * EVENTS_EACH, customers)

@@ -12,10 +12,11 @@ from typing import Final
 
 from flink_jobs import model_records
 from flink_jobs.model_records import Header, ModelRecord, ModelRecordError
-from flink_jobs.modelling import Scoring, Serving
+from flink_jobs.modelling import Scoring
 from flink_jobs.outputs import Output
 from online_models.definition import Model
 from online_models.predictor import Predictor
+from online_models.serving import Serving
 from online_models.version import Role
 
 SMALL: Final = 64 * 1024

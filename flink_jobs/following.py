@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from flink_jobs.modelling import Scoring, Serving
+from flink_jobs.modelling import Scoring
 from online_models.definition import in_zone
+from online_models.serving import Serving
 from profiles import Event, Profile
 from rules import ruled
 from rules.explain import Reasons

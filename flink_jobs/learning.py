@@ -32,10 +32,11 @@ from flink_jobs.model_records import (
     read_record,
     word,
 )
-from flink_jobs.modelling import Learner, Learning
+from flink_jobs.modelling import Learning
 from flink_jobs.models import LEARNING
 from flink_jobs.outputs import Output
 from online_models.example import decode_example
+from online_models.learner import Learner
 from online_models.version import ModelVersion, Published
 from rules.rule_set import RuleErrors
 

@@ -1,80 +1,19 @@
-"""What the workers take from online models, as one set of functions: the workers know only what they need of each.
-
-`online_models.serving` has what serves, `online_models.learner` what learns.
-"""
+"""What the workers take from online models, as one set of functions."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any
 
 from online_models.definition import Model
-from online_models.example import Example
+from online_models.learner import Learner
 from online_models.predictor import Predictor
+from online_models.serving import Serving
 from online_models.version import ModelVersion, Published
 from profiles import Event, Profile
 from rules.step import Decision, Rules, Timer
 from rules.watch import Watch
-
-
-class Held(Protocol):
-    """What is held of one model. `counts`: outputs asked for, by what came of them."""
-
-    @property
-    def counts(self) -> Counter[str]: ...
-
-    @property
-    def versions(self) -> Mapping[str, Any]: ...
-
-
-class Served(Protocol):
-    """One model as it is served."""
-
-    @property
-    def model(self) -> Model: ...
-
-    @property
-    def features(self) -> Any: ...
-
-    @property
-    def held(self) -> Held: ...
-
-
-class Serving(Protocol):
-    """The models that customers are scored by."""
-
-    @property
-    def models(self) -> Mapping[str, Any]:
-        """`Served` by name."""
-
-    def adopt(
-        self, model: str, candidate: str, role: Literal["champion", "challenger"], version: int, predictor: Predictor
-    ) -> bool: ...
-
-    def reports(self) -> list[dict[str, Any]]: ...
-
-    def reasons(self, model: str, profile: Profile, clock: int) -> dict[str, Any] | None: ...
-
-
-class Learner(Protocol):
-    """What learns all models from their examples."""
-
-    counts: Counter[str]
-
-    def offer(self, example: Example) -> str: ...
-
-    def advance(self, watermark: int, most: int | None = None) -> list[Published]: ...
-
-    @property
-    def behind(self) -> bool: ...
-
-    def adopt(self, version: ModelVersion) -> list[Published]: ...
-
-    def follow(self, models: Sequence[Model]) -> list[Published]: ...
-
-    def snapshot(self) -> bytes: ...
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,15 @@
-"""The models of `online_models` as the workers take them. What they need is imported once there are models: River takes its time."""
+"""The models of `online_models` as the workers take them. What needs River is imported once there are models: it takes its time."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flink_jobs.modelling import Learner, Learning, Scoring, Serving
+from flink_jobs.modelling import Learning, Scoring
 from online_models.definition import Candidate, Model
+from online_models.learner import Learner
 from online_models.predictor import Predictor
+from online_models.serving import Serving, advance
 from online_models.version import ModelVersion, Published
 from rules.watch import Watch
 
@@ -24,10 +26,8 @@ def _features(model: Model) -> Watch:
     return FeatureSet(model.features, model.zone)
 
 
-def _serving(models: Sequence[Model], features: Sequence[Any], before: Any) -> Serving:
-    from online_models.serving import Serving as Held
-
-    return Held(models, features, "UTC", before)
+def _serving(models: Sequence[Model], features: Sequence[Any], before: Serving | None) -> Serving:
+    return Serving(models, features, before=before)
 
 
 def _predictor(model: Model, features: Any, version: ModelVersion) -> Predictor:
@@ -40,25 +40,17 @@ def _candidate(model: Model, name: str) -> Candidate:
     return next(one for one in model.candidates if one.name == name)
 
 
-def _advance(*arguments: Any) -> Any:
-    from online_models.serving import advance
-
-    return advance(*arguments)
-
-
 def _learner(models: Sequence[Model]) -> Learner:
-    from online_models.learner import Learner as Real
     from online_models.standard import standard_kit
 
-    return Real(models, standard_kit())
+    return Learner(models, standard_kit())
 
 
 def _restore(data: bytes, models: Sequence[Model]) -> tuple[Learner, list[Published]]:
-    from online_models.learner import Learner as Real
     from online_models.standard import standard_kit
 
-    return Real.restore(data, models, standard_kit())
+    return Learner.restore(data, models, standard_kit())
 
 
-SCORING = Scoring(_parse, _features, _serving, _predictor, _advance)
+SCORING = Scoring(_parse, _features, _serving, _predictor, advance)
 LEARNING = Learning(_parse, _learner, _restore)

@@ -14,7 +14,6 @@ from typing import Any, Final, Literal
 from river import (
     anomaly,
     cluster,
-    compose,
     drift,
     forest,
     linear_model,
@@ -26,6 +25,8 @@ from river import (
     preprocessing,
     tree,
 )
+
+from online_models.factories import choosing_of, forest_of, neighbours_of, regression_tree_of
 
 Role = Literal[
     "transformer",
@@ -191,35 +192,6 @@ _K_MEANS: Final = (
 )
 
 
-def _regression_tree(make: Callable[..., Any]) -> Callable[..., Any]:
-    # The default splitter of regression trees keeps nearly every value it saw; quantised ones are few.
-    def made(radius: float, **parameters: Any) -> Any:
-        return make(splitter=tree.splitter.QOSplitter(radius=radius), **parameters)
-
-    return made
-
-
-def _forest(make: Callable[..., Any]) -> Callable[..., Any]:
-    def made(max_features: str = "sqrt", **parameters: Any) -> Any:
-        return make(max_features=None if max_features == "all" else max_features, **parameters)
-
-    return made
-
-
-def _neighbours(make: Callable[..., Any]) -> Callable[..., Any]:
-    def made(window_size: int, **parameters: Any) -> Any:
-        return make(engine=neighbors.LazySearch(window_size=window_size), **parameters)
-
-    return made
-
-
-def _choosing(make: Callable[..., Any], metric: Callable[[], Any]) -> Callable[..., Any]:
-    def made(models: list[list[Any]], **parameters: Any) -> Any:
-        return make([compose.Pipeline(*steps) for steps in models], metric=metric(), **parameters)
-
-    return made
-
-
 _PIPELINES: Final = Parameter("models", "pipelines", required=True)
 _HALVING: Final = (_PIPELINES, _whole("budget", 100, 100_000_000, 10_000), _whole("eta", 2, 10))
 _SPARSE: Final[Mapping[str, Any]] = {"missing": "left out", "sparse": True}
@@ -322,7 +294,7 @@ def _listed() -> tuple[Estimator, ...]:
             "HoeffdingTreeRegressor",
             "regressor",
             "a decision tree for numbers that splits once it is sure enough",
-            _regression_tree(tree.HoeffdingTreeRegressor),
+            regression_tree_of(tree.HoeffdingTreeRegressor),
             _REGRESSING,
             weighted=True,
             fixed=_TREE_FIXED,
@@ -331,7 +303,7 @@ def _listed() -> tuple[Estimator, ...]:
             "HoeffdingAdaptiveTreeRegressor",
             "regressor",
             "a Hoeffding tree for numbers that replaces branches that have become worse",
-            _regression_tree(tree.HoeffdingAdaptiveTreeRegressor),
+            regression_tree_of(tree.HoeffdingAdaptiveTreeRegressor),
             (*_REGRESSING, *_ADAPTIVE),
             weighted=True,
             fixed=_TREE_FIXED,
@@ -340,7 +312,7 @@ def _listed() -> tuple[Estimator, ...]:
             "ARFClassifier",
             "classifier",
             "an adaptive random forest",
-            _forest(forest.ARFClassifier),
+            forest_of(forest.ARFClassifier),
             (*_CLASSIFYING, *_FOREST),
             nested=False,
             fixed=_TREE_FIXED,
@@ -349,7 +321,7 @@ def _listed() -> tuple[Estimator, ...]:
             "ARFRegressor",
             "regressor",
             "an adaptive random forest for numbers",
-            _forest(_regression_tree(forest.ARFRegressor)),
+            forest_of(regression_tree_of(forest.ARFRegressor)),
             (*_REGRESSING, *_FOREST, _choice("aggregation_method", "mean", "median")),
             nested=False,
             fixed=_TREE_FIXED,
@@ -360,7 +332,7 @@ def _listed() -> tuple[Estimator, ...]:
             "KNNClassifier",
             "classifier",
             "the nearest of the newest examples",
-            _neighbours(neighbors.KNNClassifier),
+            neighbours_of(neighbors.KNNClassifier),
             (_whole("n_neighbors", 1, 100), _whole("window_size", 10, 2_000, 500), _flag("weighted")),
             nested=False,
         ),
@@ -368,7 +340,7 @@ def _listed() -> tuple[Estimator, ...]:
             "KNNRegressor",
             "regressor",
             "the mean of the nearest of the newest examples",
-            _neighbours(neighbors.KNNRegressor),
+            neighbours_of(neighbors.KNNRegressor),
             (
                 _whole("n_neighbors", 1, 100),
                 _whole("window_size", 10, 2_000, 500),
@@ -381,7 +353,7 @@ def _listed() -> tuple[Estimator, ...]:
             "SuccessiveHalvingClassifier",
             "classifier",
             "the pipeline with the least log loss; the worse half stops learning, step by step",
-            _choosing(model_selection.SuccessiveHalvingClassifier, metrics.LogLoss),
+            choosing_of(model_selection.SuccessiveHalvingClassifier, metrics.LogLoss),
             _HALVING,
             nested=False,
         ),
@@ -389,7 +361,7 @@ def _listed() -> tuple[Estimator, ...]:
             "SuccessiveHalvingRegressor",
             "regressor",
             "the pipeline with the least mean absolute error; the worse half stops learning, step by step",
-            _choosing(model_selection.SuccessiveHalvingRegressor, metrics.MAE),
+            choosing_of(model_selection.SuccessiveHalvingRegressor, metrics.MAE),
             _HALVING,
             nested=False,
         ),
@@ -397,7 +369,7 @@ def _listed() -> tuple[Estimator, ...]:
             "GreedyRegressor",
             "regressor",
             "the pipeline with the least mean absolute error; all go on learning",
-            _choosing(model_selection.GreedyRegressor, metrics.MAE),
+            choosing_of(model_selection.GreedyRegressor, metrics.MAE),
             (_PIPELINES,),
             nested=False,
         ),

@@ -20,11 +20,9 @@ from online_models.learner import Learner
 from online_models.predictor import Predictor
 from online_models.version import ModelEvent, ModelVersion, Published, Quality, Role
 from profiles.event import Event
-from profiles.profile import NEVER, Profile, decode_profile, encode_profile
+from profiles.profile import NEVER, Profile
+from rules.history import OPEN_PROFILES, Profiles
 from rules.step import Decision, Rules, Timer, Transition
-
-OPEN_PROFILES = 20_000
-"""Profiles that are kept decoded: those used last."""
 
 
 class Serving(Protocol):
@@ -98,9 +96,7 @@ class Loop:
         self._learner, self._decode = learner, decode
         self._serve: Callable[..., bool] = serving.adopt
         self._keep, self._on_example = keep, on_example
-        self._encoded: dict[str, bytes] = {}
-        self._open: dict[str, Profile] = {}
-        self._capacity = max(1, open_profiles)
+        self._profiles = Profiles(open_profiles)
         self._due: dict[str, int] = {}
         self._timers: list[tuple[int, str]] = []
 
@@ -138,9 +134,7 @@ class Loop:
         self._note(self._learner.advance(watermark))
 
     def _happen(self, happening: Event | Timer, watermark: int, customer: str) -> Decision | None:
-        profile = self._open.pop(customer, None)
-        if profile is None and (data := self._encoded.get(customer)) is not None:
-            profile = decode_profile(data)
+        profile = self._profiles.take(customer)
         try:
             profile, decision = self._advance(profile, happening, watermark, customer)
         except Exception:  # noqa: BLE001  (as in the job: whatever one event does to the core, the others go on, and it is counted)
@@ -149,7 +143,8 @@ class Loop:
             self.outcome.transitions += decision.transitions
         for example in decision.examples:
             self._offer(example)
-        self._store(customer, profile, decision.next_timer)
+        self._profiles.keep(customer, profile)
+        self._wake_at(customer, NEVER if profile is None else decision.next_timer)
         return decision
 
     def _offer(self, example: Example) -> None:
@@ -160,20 +155,12 @@ class Loop:
         if self._on_example is not None:
             self._on_example(example)
 
-    def _store(self, customer: str, profile: Profile | None, next_timer: int) -> None:
-        if profile is None:
-            self._encoded.pop(customer, None)
+    def _wake_at(self, customer: str, next_timer: int) -> None:
+        if next_timer == NEVER:
             self._due.pop(customer, None)
-            return
-        self._encoded[customer] = encode_profile(profile)
-        if len(self._open) >= self._capacity:
-            del self._open[next(iter(self._open))]
-        self._open[customer] = profile
-        if next_timer != NEVER and self._due.get(customer) != next_timer:
+        elif self._due.get(customer) != next_timer:
             self._due[customer] = next_timer
             heapq.heappush(self._timers, (next_timer, customer))
-        elif next_timer == NEVER:
-            self._due.pop(customer, None)
 
     def _note(self, said: list[Published]) -> None:
         outcome = self.outcome
@@ -190,5 +177,4 @@ class Loop:
 
     def profile(self, customer: str) -> Profile | None:
         """A customer's profile as it is now; changing it changes nothing."""
-        data = self._encoded.get(customer)
-        return decode_profile(data) if data is not None else None
+        return self._profiles.get(customer)

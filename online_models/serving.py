@@ -24,7 +24,7 @@ from typing import Any, Final, Protocol
 
 from online_models.definition import Model
 from online_models.example import Row
-from online_models.held import Held, Role
+from online_models.held import Held, Role, Said
 from online_models.predictor import Output, Predictor
 from online_models.waiting import MOST_WAITING, Examples
 from profiles.event import Event
@@ -343,7 +343,7 @@ class _Turn:
     def _score(self, due: list[tuple[Served, list[Any]]], clock: int, watermark: int) -> None:
         profile, customer = self.profile, self.customer
         scores: dict[str, Output] = {}
-        begin: list[tuple[Served, list[Any], Row]] = []
+        begin: list[tuple[Served, list[Any], Row, Said | None]] = []
         for served, state in due:
             served.scored(state, clock)
             is_example = served.is_example(state, clock, customer)
@@ -356,17 +356,17 @@ class _Turn:
             if found is not None:
                 scores[served.name] = found[1]
             if is_example:
-                begin.append((served, state, row))
+                begin.append((served, state, row, found))
             else:
                 served.settle_due(state)
         if scores:
             Run(profile, self.rules, self.decision, customer).rescore(scores, clock)
-        for served, state, row in begin:
+        for served, state, row, found in begin:
             examples, waiting = served.examples, state[_WAITING]
             if len(waiting) >= 2 * MOST_WAITING:
                 # The watermark is further behind than a window is long: the first one has ended for long.
                 self.decision.examples += examples.end(waiting, customer)
-            begun = examples.begin(profile, waiting, clock, row, served.held.predictions(row))
+            begun = examples.begin(profile, waiting, clock, row, served.held.predictions(row, found))
             if served.model.target is None:
                 self.decision.examples.append(examples.unlabelled(begun, max(clock, watermark + 1), customer))
             served.settle_due(state)

@@ -21,19 +21,41 @@ FAILED: Final = "failed"
 
 
 class Profiles(Mapping[str, Profile]):
-    """The profiles of a history by customer. Each look decodes one anew, so what is done to it changes nothing."""
+    """The profiles of a history by customer. Each look decodes one anew, so what is done to it changes nothing.
 
-    def __init__(self, encoded: Mapping[str, bytes]) -> None:
-        self._encoded = encoded
+    `encoded` holds each as bytes; as many as `most`, those used last, are kept decoded besides, for `take`.
+    """
+
+    def __init__(self, most: int = OPEN_PROFILES) -> None:
+        self.encoded: dict[str, bytes] = {}
+        self._open: dict[str, Profile] = {}
+        self._most = max(1, most)
 
     def __getitem__(self, customer: str) -> Profile:
-        return decode_profile(self._encoded[customer])
+        return decode_profile(self.encoded[customer])
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._encoded)
+        return iter(self.encoded)
 
     def __len__(self) -> int:
-        return len(self._encoded)
+        return len(self.encoded)
+
+    def take(self, customer: str) -> Profile | None:
+        """The customer's profile, to be changed; until `keep` is called it stays as it was."""
+        profile = self._open.pop(customer, None)
+        if profile is None and (data := self.encoded.get(customer)) is not None:
+            profile = decode_profile(data)
+        return profile
+
+    def keep(self, customer: str, profile: Profile | None) -> None:
+        """Keep the profile as it is now; None: there is none any more."""
+        if profile is None:
+            self.encoded.pop(customer, None)
+            return
+        self.encoded[customer] = encode_profile(profile)
+        if len(self._open) >= self._most:
+            del self._open[next(iter(self._open))]
+        self._open[customer] = profile
 
 
 class History:
@@ -70,21 +92,17 @@ class History:
         self.outcomes: Counter[str] = Counter()
         self.transitions: list[Transition] = []
         self.clock = 0
-        self.encoded: dict[str, bytes] = {}
-        self.profiles: Mapping[str, Profile] = Profiles(self.encoded)
+        self.profiles = Profiles(open_profiles)
+        self.encoded: Mapping[str, bytes] = self.profiles.encoded
         self._keep = keep_transitions
         self._on_transition = on_transition
         self._advance = advance
         self._on_example = on_example
-        self._open: dict[str, Profile] = {}
-        self._capacity = max(1, open_profiles)
 
     def take(self, event: Event, watermark: int) -> Decision | None:
         """Apply one event, `watermark` being a moment up to which events have arrived. None if the core broke on it."""
         customer = event.customer
-        profile = self._open.pop(customer, None)
-        if profile is None and (data := self.encoded.get(customer)) is not None:
-            profile = decode_profile(data)
+        profile = self.profiles.take(customer)
         try:
             profile, decision = self._advance(profile, self.rule_set, event, watermark, customer)
         except Exception:  # noqa: BLE001  (as in the job: whatever one event does to the core, the others go on, and it is counted)
@@ -96,21 +114,21 @@ class History:
         if watermark > self.clock:
             self.clock = watermark
         self._note(decision)
-        self._store(customer, profile)
+        self.profiles.keep(customer, profile)
         return decision
 
     def finish(self, clock: int) -> None:
         """Let time pass for every customer, up to and including `clock`."""
         self.clock = max(self.clock, clock)
         for customer in list(self.encoded):
-            profile = self._open.pop(customer, None) or decode_profile(self.encoded[customer])
+            profile = self.profiles.take(customer)
             try:
                 after, decision = self._advance(profile, self.rule_set, Timer(clock), clock, customer)
             except Exception:  # noqa: BLE001  (as above: the customer stays as the last event has left them)
                 self.outcomes["failed_timers"] += 1
                 continue
             self._note(decision)
-            self._store(customer, after)
+            self.profiles.keep(customer, after)
 
     def _note(self, decision: Decision) -> None:
         if self._keep:
@@ -121,12 +139,3 @@ class History:
         if self._on_example is not None:
             for example in decision.examples:
                 self._on_example(example)
-
-    def _store(self, customer: str, profile: Profile | None) -> None:
-        if profile is None:
-            self.encoded.pop(customer, None)
-            return
-        self.encoded[customer] = encode_profile(profile)
-        if len(self._open) >= self._capacity:
-            del self._open[next(iter(self._open))]
-        self._open[customer] = profile
