@@ -5,16 +5,20 @@ time pass, lets the event count, ends the examples that wait for such an event, 
 rules react to the scores, and may begin an example with what is known at this very moment.
 
 A customer is scored at the first change of what a model's features look at, and then again when something has changed and
-`Scoring.every` is over since the last time: at the change itself or, for a change that came earlier, by a timer. So no score misses a
-change for longer than `every`. Without a change the customer is scored again after `Scoring.refresh`, then after twice as long, and so
-on: as often as a silent customer is worth it, until the profile expires. An example may begin wherever the customer is scored (also
+`Scoring.every` is over since the last time. A change that came earlier than that is caught up with by a timer where a rule asks for the
+score or the model declares `Scoring.refresh`: no such score misses a change for longer than `every`. Else nobody waits for it, and it
+is caught up with at the customer's next event. Without a change the customer is scored again after `refresh`, then after twice as long,
+and so on: as often as a silent customer is worth it, until the profile expires. An example may begin wherever the customer is scored (also
 while no version of the model is known: that is how one comes about). So a model learns from such rows as it is asked about.
 
 `Profile.models` has for each model `[due, digest, scored, again, interval, next example, waiting]`: `due` is the next moment of all,
-`digest` that of the definition, `scored` when the customer was scored last, `again` when that is due without another event (NEVER:
+`digest` that of the definition, `scored` when the customer was scored last, `again` when that is due without another change (NEVER:
 not), `interval` how long the refresh in progress takes (0: a change is to be caught up with), `next example` the earliest moment of
 another one, `waiting` the examples that wait (`online_models.waiting`). It goes when the profile expires, and when the model is gone or
 its definition has another meaning.
+
+`Profile.agenda` is `[due, free, pending, for]`: the earliest `due` of all; the moment before which no change means anything to any model,
+as each has one to catch up with already; the earliest `again` of all; and which rules and models that was worked out for.
 """
 
 from __future__ import annotations
@@ -28,7 +32,7 @@ from online_models.held import Held, Role, Said
 from online_models.predictor import Output, Predictor
 from online_models.waiting import MOST_WAITING, Examples
 from profiles.event import Event
-from profiles.profile import NEVER, Profile, message_digest, models_due
+from profiles.profile import NEVER, Profile, message_digest
 from rules.compiled import moment
 from rules.definition import ANY_EVENT
 from rules.membership import Run
@@ -45,7 +49,8 @@ _INTERVAL: Final = 4
 _NEXT_EXAMPLE: Final = 5
 _WAITING: Final = 6
 
-NOW: Final = -1
+_FOR: Final = 3
+_UNKNOWN: Final = (NEVER, 0, NEVER, 0)
 
 MOST_REASONS: Final = 10
 """Features that an explanation of a score names."""
@@ -59,13 +64,13 @@ class Features(Watch, Protocol):
 
 
 class Served:
-    """One model as it is served under one plan. `bit` is that of its watch in `Decision.watched`."""
+    """One model as it is served under one plan. `bit` is that of its watch in `Decision.watched`, `mask` has it alone."""
 
     def __init__(self, model: Model, features: Features, bit: int, zone: str, held: Held) -> None:
         self.name = model.name
         self.model = model
         self.features = features
-        self.bit = bit
+        self.mask = 1 << bit
         self.held = held
         self.digest = message_digest(model.digest)
         self.every = model.scoring.every
@@ -73,21 +78,9 @@ class Served:
         self.refresh = None if refresh is None else max(refresh, self.every, 1)
         self.examples = Examples(model, zone)
 
-    def settle_due(self, state: list[Any]) -> None:
-        """Say in the state when the model is to be looked at next."""
-        due = self.examples.due(state[_WAITING])
-        state[_DUE] = state[_AGAIN] if state[_AGAIN] < due else due
-
-    def touch(self, state: list[Any], clock: int) -> bool:
-        """Take notice of a change. True if the customer is to be scored now, else that is due when `every` is over."""
-        free: int = state[_SCORED] + self.every
-        state[_INTERVAL] = 0
-        if clock >= free:
-            return True
-        if state[_AGAIN] != free:
-            state[_AGAIN] = free
-            self.settle_due(state)
-        return False
+    def is_timed(self, plan: Plan) -> bool:
+        """Whether the customer is scored without an event, too: a rule asks for the score, or the model says how often."""
+        return self.refresh is not None or self.name in plan.by_score
 
     def scored(self, state: list[Any], clock: int) -> None:
         """Note that the customer is scored at `clock`, and when that is due again if nothing changes."""
@@ -99,9 +92,7 @@ class Served:
         state[_AGAIN] = clock + state[_INTERVAL]
 
     def is_example(self, state: list[Any], clock: int, customer: str) -> bool:
-        """Whether an example begins; whether or not this moment is of the sampled share, the next one has to wait."""
-        if clock < state[_NEXT_EXAMPLE]:
-            return False
+        """Whether an example begins, where it may; whether or not this moment is of the sampled share, the next one has to wait."""
         state[_NEXT_EXAMPLE] = clock + self.examples.apart
         return self.examples.is_sampled(customer, clock)
 
@@ -120,6 +111,9 @@ class Serving:
             known = before.models.get(model.name) if before is not None else None
             held = known.held if known is not None and known.model.digest == model.digest else Held(model)
             self.models[model.name] = Served(model, read, bit, zone, held)
+        self._all = tuple(self.models.values())
+        digests = b"".join(one.digest for one in self._all)
+        self.code = int.from_bytes(message_digest(digests.hex())[:7]) if digests else 0
         self._targets: dict[str, list[tuple[Served, Predicate | None]]] = {}
         for one in self.models.values():
             if one.model.target is not None:
@@ -145,6 +139,105 @@ class Serving:
         """The models whose target may mean an event of this name, with what else must hold of it."""
         return self._targets.get(name, self._any)
 
+    def plan_ahead(self, profile: Profile, rules: Rules) -> None:
+        """Work out when to look at the profile next, after its models' states have changed."""
+        states, awaited = profile.models, rules.plan.by_score
+        due = free = pending = NEVER
+        for served in self._all:
+            state = states.get(served.name)
+            if state is None:
+                free = 0
+                continue
+            _, _, scored, again, interval, _, waiting = state
+            next_due = waiting[0][0] + served.examples.within if waiting else NEVER
+            if again < next_due and (served.refresh is not None or served.name in awaited):
+                next_due = again
+            state[_DUE] = next_due
+            if next_due < due:
+                due = next_due
+            if again < pending:
+                pending = again
+            if interval:
+                free = 0
+            elif scored + served.every < free:
+                free = scored + served.every
+        profile.agenda = [due, free, pending, rules.code ^ self.code]
+
+    def look(
+        self, profile: Profile, rules: Rules, decision: Decision, customer: str, clock: int, watermark: int
+    ) -> None:
+        """Score the customer at an event where something has changed as `decision` says or had changed too early, or a refresh is due."""
+        states, watched = profile.models, decision.watched
+        due: list[tuple[Served, list[Any]]] = []
+        for served in self._all:
+            state = states.get(served.name)
+            if watched & served.mask:
+                if state is None:
+                    # As if scored so long ago that it may be again.
+                    state = states[served.name] = [NEVER, served.digest, clock - served.every, NEVER, 0, 0, []]
+                state[_INTERVAL] = 0
+                free = state[_SCORED] + served.every
+                if clock < free:
+                    state[_AGAIN] = free
+                    continue
+            elif state is None or state[_AGAIN] > clock:
+                continue
+            due.append((served, state))
+        if due:
+            self._score(due, profile, rules, decision, customer, clock, watermark)
+
+    def again(self, profile: Profile, rules: Rules, decision: Decision, customer: str, moment: int) -> None:
+        """Score the customer at a moment without an event."""
+        due = [
+            (served, state)
+            for served in self._all
+            if (state := profile.models.get(served.name)) is not None
+            and state[_AGAIN] <= moment
+            and served.is_timed(rules.plan)
+        ]
+        self._score(due, profile, rules, decision, customer, max(moment, profile.latest), moment - 1)
+
+    def _score(
+        self,
+        due: list[tuple[Served, list[Any]]],
+        profile: Profile,
+        rules: Rules,
+        decision: Decision,
+        customer: str,
+        clock: int,
+        watermark: int,
+    ) -> None:
+        """Score by these models, let the rules react, and begin examples with where the customer stands then."""
+        written, awaited = profile.scores, rules.plan.by_score
+        scores: dict[str, Output] = {}
+        begin: list[tuple[Served, list[Any], Row, Said | None]] = []
+        for served, state in due:
+            served.scored(state, clock)
+            is_example = clock >= state[_NEXT_EXAMPLE] and served.is_example(state, clock, customer)
+            if is_example or served.held.champion is not None:
+                row = served.features.read(profile, clock)
+                before = written.get(served.name)
+                found = served.held.score(row, before[0] if before is not None else None)
+                if is_example:
+                    begin.append((served, state, row, found))
+                if found is not None and served.name in awaited:
+                    scores[served.name] = found[1]
+                elif found is not None:
+                    written[served.name] = [found[1], clock]
+        if scores:
+            Run(profile, rules, decision, customer).rescore(scores, clock)
+        for served, state, row, found in begin:
+            examples, waiting = served.examples, state[_WAITING]
+            if len(waiting) >= 2 * MOST_WAITING:
+                # The watermark is further behind than a window is long: the first one has ended for long.
+                decision.examples = decision.examples + examples.end(waiting, customer)
+            begun = examples.begin(profile, waiting, clock, row, served.held.predictions(row, found))
+            if served.model.target is None:
+                decision.examples = [
+                    *decision.examples,
+                    examples.unlabelled(begun, max(clock, watermark + 1), customer),
+                ]
+
     def tidy(self, profile: Profile, plan: Plan) -> None:
         """Let go of what is kept for models that are gone or mean something else; of one that is gone also the score, unless a rule asks
         for it still."""
@@ -154,6 +247,7 @@ class Serving:
                 profile.scores.pop(name, None)
             if served is None or state[_DIGEST] != served.digest:
                 del profile.models[name]
+        profile.agenda = []
 
     def reasons(self, model: str, profile: Profile, clock: int) -> dict[str, Any] | None:
         """What the champion makes of a customer at a moment: `version`, `candidate`, when the score came (`scored_at`), and by feature how
@@ -192,196 +286,127 @@ def advance(
         if profile is not None and profile.models:
             NO_MODELS.tidy(profile, rules.plan)
         return step(profile, rules, happening, watermark, None, customer)
-    due = NEVER
-    if profile is not None and profile.models:
-        if not profile.models.keys() <= serving.models.keys():
-            serving.tidy(profile, rules.plan)
-        due = models_due(profile)
+    if (
+        profile is not None
+        and profile.models
+        and (not profile.agenda or profile.agenda[_FOR] != rules.code ^ serving.code)
+    ):
+        serving.tidy(profile, rules.plan)
+        serving.plan_ahead(profile, rules)
     if type(happening) is Timer:
-        return _wake(profile, rules, serving, happening, watermark, customer, due)
-    event: Event = happening  # type: ignore[assignment]
-    return _count(profile, rules, serving, event, watermark, due)
+        return _wake(profile, rules, serving, happening, watermark, customer)
+    return _count(profile, rules, serving, happening, watermark)  # type: ignore[arg-type]
 
 
 def _wake(
-    profile: Profile | None,
-    rules: Rules,
-    serving: Serving,
-    timer: Timer,
-    watermark: int,
-    customer: str,
-    due: int,
+    profile: Profile | None, rules: Rules, serving: Serving, timer: Timer, watermark: int, customer: str
 ) -> tuple[Profile | None, Decision]:
     to = max(timer.due, watermark)
-    if profile is None or due > to:
-        profile, decision = step(profile, rules, timer, watermark, None, customer)
-        if profile is not None and due < decision.next_timer:
-            decision.next_timer = due
-        return profile, decision
-    turn = _Turn(profile, rules, serving, customer, Decision("timer"))
-    turn.pass_time(to, to)
-    profile, after = step(profile, rules, timer, watermark, None, customer)
-    return turn.concluded(profile, after)
+    passing = None
+    if profile is not None and profile.agenda and profile.agenda[_DUE] <= to:
+        passing = _Passing(profile, rules, serving, customer)
+        passing.until(to, to)
+    profile, decision = step(profile, rules, timer, watermark, None, customer)
+    if passing is not None:
+        passing.precede(decision)
+    if profile is not None and profile.agenda:
+        decision.next_timer = _next_timer(profile, rules)
+    return profile, decision
 
 
 def _count(
-    profile: Profile | None, rules: Rules, serving: Serving, event: Event, watermark: int, due: int
+    profile: Profile | None, rules: Rules, serving: Serving, event: Event, watermark: int
 ) -> tuple[Profile | None, Decision]:
-    time, customer = event.event_time, event.customer
-    turn: _Turn | None = None
-    before = profile
+    time = event.event_time
+    before, passing = profile, None
+    due, free, pending, _ = profile.agenda if profile is not None and profile.agenda else _UNKNOWN
     passed = watermark if watermark >= time else time - 1
     if due <= passed and profile is not None and is_looked_at(profile, event, watermark, rules.plan.limits):
-        turn = _Turn(profile, rules, serving, customer, Decision())
-        turn.pass_time(passed, watermark)
+        passing = _Passing(profile, rules, serving, event.customer)
+        passing.until(passed, watermark)
+        due, free, pending, _ = profile.agenda
     profile, decision = step(profile, rules, event, watermark)
-    if turn is None:
-        if profile is None:
-            return None, decision
-        if profile is before and due > time and not (profile.models and serving.targets(event.name)):
-            if decision.watched:
-                due = _put_off(profile, serving, decision.watched, due, watermark)
-            if due != NOW:
-                if due < decision.next_timer:
-                    decision.next_timer = due
-                return profile, decision
-        turn = _Turn(profile, rules, serving, customer, Decision())
-    elif profile is not before:
-        turn.expire()
-        if profile is not None:
-            turn.profile = profile
-    if profile is None or decision.outcome != "applied":
-        return turn.concluded(profile, decision)
-    turn.take_over(decision)
-    turn.label(event, watermark)
-    turn.score(profile.latest if profile.latest > watermark else watermark, decision.watched, watermark)
-    return turn.concluded(profile, decision)
+    if passing is not None:
+        if profile is not before:
+            passing.expire()
+        passing.precede(decision)
+    if profile is None:
+        return None, decision
+    is_other = profile is not before
+    if is_other:
+        due, free, pending, _ = _UNKNOWN
+    if decision.outcome == "applied":
+        if (targets := serving.targets(event.name)) and profile.models:
+            is_other = _label(profile, targets, event, watermark, decision) or is_other
+        clock = profile.latest if profile.latest > watermark else watermark
+        if pending <= clock or (decision.watched and free <= clock):
+            serving.look(profile, rules, decision, event.customer, clock, watermark)
+            is_other = True
+    if is_other:
+        serving.plan_ahead(profile, rules)
+    if is_other or passing is not None:
+        decision.next_timer = _next_timer(profile, rules)
+    elif due < decision.next_timer:
+        decision.next_timer = due
+    return profile, decision
 
 
-def _put_off(profile: Profile, serving: Serving, watched: int, due: int, watermark: int) -> int:
-    """Take notice of changes that all come before the customer may be scored again, which is what most do: when models are to be looked
-    at next. NOW where anything else is to be done, or may be; then nothing has happened that taking notice once more would change.
-    """
-    clock = profile.latest if profile.latest > watermark else watermark
-    if due <= clock:
-        return NOW
-    states = profile.models
-    for served in serving.models.values():
-        if watched >> served.bit & 1:
-            state = states.get(served.name)
-            if state is None or state[_DIGEST] != served.digest or served.touch(state, clock):
-                return NOW
-            if state[_DUE] < due:
-                due = state[_DUE]
-    return due
+def _label(
+    profile: Profile, targets: list[tuple[Served, Predicate | None]], event: Event, watermark: int, decision: Decision
+) -> bool:
+    """End, or add to, the examples that wait for such an event; whether there were any."""
+    found = False
+    for served, is_meant in targets:
+        state = profile.models.get(served.name)
+        if state is not None and state[_WAITING] and (is_meant is None or is_meant(event)):
+            ended = served.examples.take(state[_WAITING], event, watermark, event.customer)
+            decision.examples = decision.examples + ended
+            found = True
+    return found
 
 
-class _Turn:
-    """What models do on one arrival of one customer. `decision` gathers transitions and examples in their order."""
+def _next_timer(profile: Profile, rules: Rules) -> int:
+    """When to look again, by what the profile is now."""
+    return min(profile.due, profile.latest + rules.plan.limits.expiry, profile.agenda[_DUE])
 
-    __slots__ = ("customer", "decision", "expires", "profile", "rules", "serving", "states")
 
-    def __init__(self, profile: Profile, rules: Rules, serving: Serving, customer: str, decision: Decision) -> None:
+class _Passing:
+    """Time that passes for one customer without an event, up to what comes next. `decision` gathers what comes about, in its order."""
+
+    __slots__ = ("customer", "decision", "expires", "profile", "rules", "serving")
+
+    def __init__(self, profile: Profile, rules: Rules, serving: Serving, customer: str) -> None:
         self.profile = profile
         self.rules = rules
         self.serving = serving
         self.customer = customer
-        self.decision = decision
-        self.states = profile.models
+        self.decision = Decision("timer")
         self.expires = profile.latest + rules.plan.limits.expiry
 
-    def pass_time(self, to: int, settled: int) -> None:
+    def until(self, to: int, settled: int) -> None:
         """Let pass, in order, all that is due up to `to`; what came of examples is known up to `settled`."""
-        self.serving.tidy(self.profile, self.rules.plan)
-        while True:
-            again = min((state[_AGAIN] for state in self.states.values()), default=NEVER)
+        profile, rules, serving = self.profile, self.rules, self.serving
+        timed = [name for name in profile.models if serving.models[name].is_timed(rules.plan)]
+        while timed:
+            again = min(profile.models[name][_AGAIN] for name in timed)
             if again > to or again >= self.expires:
                 break
-            _, decision = step(self.profile, self.rules, Timer(again), again, None, self.customer)
+            _, decision = step(profile, rules, Timer(again), again, None, self.customer)
             self.decision.transitions += decision.transitions
-            self.score(max(again, self.profile.latest), 0, again - 1)
+            serving.again(profile, rules, self.decision, self.customer, again)
         self.settle(min(settled, self.expires))
+        serving.plan_ahead(profile, rules)
 
     def settle(self, until: int) -> None:
         """End the examples whose window is over."""
-        for name, state in self.states.items():
-            if state[_DUE] <= until:
-                served = self.serving.models[name]
-                self.decision.examples += served.examples.settle(state[_WAITING], until, self.customer)
-                served.settle_due(state)
+        for name, state in self.profile.models.items():
+            self.decision.examples += self.serving.models[name].examples.settle(state[_WAITING], until, self.customer)
 
     def expire(self) -> None:
         """Of a profile that is gone, the examples whose outcome was known before; that of the others never will be."""
         self.settle(self.expires)
-        self.states = {}
 
-    def label(self, event: Event, watermark: int) -> None:
-        """End, or add to, the examples that wait for such an event."""
-        for served, is_meant in self.serving.targets(event.name):
-            state = self.profile.models.get(served.name)
-            if state is not None and state[_WAITING] and (is_meant is None or is_meant(event)):
-                self.decision.examples += served.examples.take(state[_WAITING], event, watermark, self.customer)
-                served.settle_due(state)
-
-    def score(self, clock: int, watched: int, watermark: int) -> None:
-        """Score the customer where that is due at `clock` or something has changed, let the rules react, and begin examples."""
-        due: list[tuple[Served, list[Any]]] = []
-        states = self.profile.models
-        for served in self.serving.models.values():
-            state = states.get(served.name)
-            if watched >> served.bit & 1:
-                if state is None or state[_DIGEST] != served.digest:
-                    # As if scored so long ago that it may be again.
-                    state = states[served.name] = [NEVER, served.digest, clock - served.every, NEVER, 0, 0, []]
-                if served.touch(state, clock):
-                    due.append((served, state))
-            elif state is not None and state[_AGAIN] <= clock:
-                due.append((served, state))
-        if due:
-            self._score(due, clock, watermark)
-
-    def _score(self, due: list[tuple[Served, list[Any]]], clock: int, watermark: int) -> None:
-        profile, customer = self.profile, self.customer
-        scores: dict[str, Output] = {}
-        begin: list[tuple[Served, list[Any], Row, Said | None]] = []
-        for served, state in due:
-            served.scored(state, clock)
-            is_example = served.is_example(state, clock, customer)
-            if not is_example and served.held.champion is None:
-                served.settle_due(state)
-                continue
-            row = served.features.read(profile, clock)
-            before = profile.scores.get(served.name)
-            found = served.held.score(row, before[0] if before is not None else None)
-            if found is not None:
-                scores[served.name] = found[1]
-            if is_example:
-                begin.append((served, state, row, found))
-            else:
-                served.settle_due(state)
-        if scores:
-            Run(profile, self.rules, self.decision, customer).rescore(scores, clock)
-        for served, state, row, found in begin:
-            examples, waiting = served.examples, state[_WAITING]
-            if len(waiting) >= 2 * MOST_WAITING:
-                # The watermark is further behind than a window is long: the first one has ended for long.
-                self.decision.examples += examples.end(waiting, customer)
-            begun = examples.begin(profile, waiting, clock, row, served.held.predictions(row, found))
-            if served.model.target is None:
-                self.decision.examples.append(examples.unlabelled(begun, max(clock, watermark + 1), customer))
-            served.settle_due(state)
-
-    def take_over(self, decision: Decision) -> None:
-        """Go on with the decision of the event, behind what has come about before it."""
+    def precede(self, decision: Decision) -> None:
+        """Put what came about before the decision of what came next."""
         decision.transitions = self.decision.transitions + decision.transitions
         decision.examples = self.decision.examples + decision.examples
-        self.decision = decision
-
-    def concluded(self, profile: Profile | None, decision: Decision) -> tuple[Profile | None, Decision]:
-        """The answer: all that came about, and when to look again."""
-        if decision is not self.decision:
-            self.take_over(decision)
-        if profile is not None:
-            expires = profile.latest + self.rules.plan.limits.expiry
-            decision.next_timer = min(profile.due, expires, models_due(profile))
-        return profile, decision

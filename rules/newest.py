@@ -55,9 +55,12 @@ class Newest(Slot):
             return 1
         if time < state[0]:
             return 0
-        same = type(state[1]) is type(value) and state[1] == value
-        state[:] = time, value
-        return int(self.every or not same)
+        known = state[1]
+        state[0] = time
+        if known == value and type(known) is type(value):
+            return 1 if self.every else 0
+        state[1] = value
+        return 1
 
     def newest(self, state: list[Any]) -> int | None:
         return int(state[0])

@@ -210,6 +210,7 @@ def forget_due(profile: Profile, until: int) -> int:
             entry[1] = NEVER
     profile.due = min((entry[1] for entry in profile.segments.values()), default=NEVER)
     profile.models = {name: state for name, state in profile.models.items() if state[0] > until}
+    profile.agenda = []
     return min(profile.due, models_due(profile))
 
 
