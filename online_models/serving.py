@@ -38,7 +38,7 @@ from rules.definition import ANY_EVENT
 from rules.membership import Run
 from rules.plan import Plan
 from rules.predicates import Predicate
-from rules.step import Decision, Rules, Timer, is_looked_at, step
+from rules.step import Decision, Rules, Timer, count, is_looked_at, step
 from rules.watch import Watch
 
 _DUE: Final = 0
@@ -286,16 +286,27 @@ def advance(
         if profile is not None and profile.models:
             NO_MODELS.tidy(profile, rules.plan)
         return step(profile, rules, happening, watermark, None, customer)
-    if (
-        profile is not None
-        and profile.models
-        and (not profile.agenda or profile.agenda[_FOR] != rules.code ^ serving.code)
-    ):
+    agenda = profile.agenda if profile is not None else None
+    if profile is not None and profile.models and (not agenda or agenda[_FOR] != rules.code ^ serving.code):
         serving.tidy(profile, rules.plan)
         serving.plan_ahead(profile, rules)
+        agenda = profile.agenda
     if type(happening) is Timer:
         return _wake(profile, rules, serving, happening, watermark, customer)
-    return _count(profile, rules, serving, happening, watermark)  # type: ignore[arg-type]
+    event: Event = happening  # type: ignore[assignment]
+    if not agenda or agenda[_DUE] <= event.event_time or agenda[_DUE] <= watermark or serving.targets(event.name):
+        return _count(profile, rules, serving, event, watermark)
+    # The common case by itself: nothing is due before the event, and most events change nothing for any model.
+    after, decision = count(profile, rules, event, watermark)
+    due, free, pending, _ = agenda
+    if after is None or after is not profile:
+        return _counted(after, rules, serving, event, watermark, decision, after is not profile)
+    clock = after.latest if after.latest > watermark else watermark
+    if decision.outcome == "applied" and (pending <= clock or (decision.watched and free <= clock)):
+        return _counted(after, rules, serving, event, watermark, decision, False)
+    if due < decision.next_timer:
+        decision.next_timer = due
+    return after, decision
 
 
 def _wake(
@@ -317,24 +328,39 @@ def _wake(
 def _count(
     profile: Profile | None, rules: Rules, serving: Serving, event: Event, watermark: int
 ) -> tuple[Profile | None, Decision]:
+    """An event before which something may be due, or of which examples may wait."""
     time = event.event_time
-    before, passing = profile, None
-    due, free, pending, _ = profile.agenda if profile is not None and profile.agenda else _UNKNOWN
     passed = watermark if watermark >= time else time - 1
-    if due <= passed and profile is not None and is_looked_at(profile, event, watermark, rules.plan.limits):
-        passing = _Passing(profile, rules, serving, event.customer)
-        passing.until(passed, watermark)
-        due, free, pending, _ = profile.agenda
-    profile, decision = step(profile, rules, event, watermark)
-    if passing is not None:
-        if profile is not before:
-            passing.expire()
-        passing.precede(decision)
+    if (
+        profile is None
+        or not profile.agenda
+        or profile.agenda[_DUE] > passed
+        or not is_looked_at(profile, event, watermark, rules.plan.limits)
+    ):
+        after, decision = count(profile, rules, event, watermark)
+        return _counted(after, rules, serving, event, watermark, decision, after is not profile)
+    passing = _Passing(profile, rules, serving, event.customer)
+    passing.until(passed, watermark)
+    after, decision = count(profile, rules, event, watermark)
+    if after is not profile:
+        passing.expire()
+    passing.precede(decision)
+    return _counted(after, rules, serving, event, watermark, decision, True)
+
+
+def _counted(
+    profile: Profile | None,
+    rules: Rules,
+    serving: Serving,
+    event: Event,
+    watermark: int,
+    decision: Decision,
+    is_other: bool,
+) -> tuple[Profile | None, Decision]:
+    """What models make of an event after the step; `is_other`: when to look next is no more what it was."""
     if profile is None:
         return None, decision
-    is_other = profile is not before
-    if is_other:
-        due, free, pending, _ = _UNKNOWN
+    due, free, pending, _ = profile.agenda or _UNKNOWN
     if decision.outcome == "applied":
         if (targets := serving.targets(event.name)) and profile.models:
             is_other = _label(profile, targets, event, watermark, decision) or is_other
@@ -344,7 +370,6 @@ def _count(
             is_other = True
     if is_other:
         serving.plan_ahead(profile, rules)
-    if is_other or passing is not None:
         decision.next_timer = _next_timer(profile, rules)
     elif due < decision.next_timer:
         decision.next_timer = due
