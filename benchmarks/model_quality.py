@@ -54,30 +54,24 @@ FIRST_FIT: Final = 50
 
 def retail() -> dict[str, Any]:
     """Purchase within 30 days in the history of a gift shop: log loss and AUC of the model that learns as it goes, of one of recency and
-    frequency fitted anew each day, and of the share of those who bought so far; all of the very same examples.
-
-    `fitted_daily` is fitted to all examples with a known outcome, as the model learns from; `fitted_daily_settled` to those only whose 30
-    days are over, among which those who bought are not the first to be known.
+    frequency fitted anew each day to all whose 30 days are over by then, and of the share of those who bought among these; all of the very
+    same examples.
     """
     model = load_model(EXAMPLE / "models" / "purchase.yaml")
     examples = sorted(history_examples(model), key=lambda one: (one.at, one.customer))
     names = [column.name for column in making.columns_of(model)]
     chosen = [names.index("recency"), names.index("frequency")]
     name = model.candidates[0].name
-    assert model.target is not None
-    said: dict[str, list[float]] = {"model": [], "fitted_daily": [], "fitted_daily_settled": [], "base_rate": []}
+    said: dict[str, list[float]] = {"model": [], "fitted_daily": [], "base_rate": []}
     labels: list[float] = []
-    of_all = _Daily(examples, chosen, {id(one): one.labelled_at for one in examples})
-    of_settled = _Daily(examples, chosen, {id(one): one.at + model.target.within for one in examples})
+    daily = _Daily(examples, chosen)
     for example in examples:
-        for one in (of_all, of_settled):
-            one.begin(example.at // DAY)
-        if name not in example.predictions or of_all.fitted is None or of_settled.fitted is None:
+        daily.begin(example.at // DAY)
+        if name not in example.predictions or daily.fitted is None:
             continue
         said["model"].append(example.predictions[name][1])
-        said["fitted_daily"].append(of_all.predict(example.row))
-        said["fitted_daily_settled"].append(of_settled.predict(example.row))
-        said["base_rate"].append(of_settled.share)
+        said["fitted_daily"].append(daily.predict(example.row))
+        said["base_rate"].append(daily.share)
         labels.append(float(example.label or 0.0))
     return {"examples": len(labels), "bought": round(sum(labels) / len(labels), 4), **_judged(said, labels)}
 
@@ -101,11 +95,11 @@ def history_examples(model: Model) -> list[Example]:
 
 
 class _Daily:
-    """A logistic regression of some columns, fitted each day to what is known by its beginning. `known`: when, by example."""
+    """A logistic regression of some columns, fitted each day to what is known by its beginning."""
 
-    def __init__(self, examples: Sequence[Example], chosen: Sequence[int], known: dict[int, int]) -> None:
+    def __init__(self, examples: Sequence[Example], chosen: Sequence[int]) -> None:
         self._chosen = chosen
-        self._waiting = sorted(((known[id(one)], at, one) for at, one in enumerate(examples)), reverse=True)
+        self._waiting = sorted(((one.labelled_at, at, one) for at, one in enumerate(examples)), reverse=True)
         self._rows: list[list[float]] = []
         self._labels: list[float] = []
         self._day = -1

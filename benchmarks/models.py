@@ -218,7 +218,6 @@ def perform(folder: Path, quick: bool) -> dict[str, Any]:
 _NAMES: Final = {
     "model": "learnt as it goes",
     "fitted_daily": "recency and frequency, fitted daily to all that is known",
-    "fitted_daily_settled": "the same, only to those whose 30 days are over",
     "base_rate": "the share of those who bought so far",
     "batch": "fitted at once to all rows before",
 }
