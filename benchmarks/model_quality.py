@@ -10,6 +10,7 @@ import csv
 import gzip
 import math
 import random
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
@@ -25,6 +26,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from cli.history import Account, Source
 from flink_jobs.settings import Settings
 from online_models import making
+from online_models.contest import base_loss
 from online_models.definition import Candidate, Model, Step
 from online_models.example import Example, Row
 from online_models.features import Column, FeatureSet
@@ -36,10 +38,13 @@ from online_models.predictor import Predictor
 from online_models.serving import Serving, advance
 from online_models.standard import standard_kit
 from online_models.version import ModelEvent, ModelVersion, Published
+from profiles import Event, decode_event
 from rules.compiler import compile_plan
+from shop import simulate
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 DATA: Final = ROOT.parent / "shared" / "data"
+PURCHASE: Final = ROOT / "online_models" / "catalog" / "purchase.yaml"
 RETAIL: Final = DATA / "online-retail-sample.csv.gz"
 TELCO: Final = DATA / "telco-churn.csv.gz"
 EXAMPLE: Final = ROOT / "examples" / "online-retail"
@@ -86,12 +91,8 @@ def history_examples(model: Model) -> list[Example]:
     """All examples of the gift shop's customers, with what the model had said of each."""
     source = Source(Settings(), file=RETAIL, field_map=EXAMPLE / "map.yaml")
     history = list(source.events(Account()))
-    features = FeatureSet(model.features, model.zone)
-    rules: Any = SimpleNamespace(version=1, code=1, plan=compile_plan([], watches=[features]))
-    kit = standard_kit()
-    loop = Loop([model], rules, Serving([model], [features]), advance, Learner([model], kit), kit.decode)
     # What is not known by the last event is not known: the month after it may have brought anything.
-    return loop.run(history, history[-1][0].event_time).examples
+    return _loop(model).run(history, history[-1][0].event_time).examples
 
 
 class _Daily:
@@ -128,6 +129,14 @@ class _Daily:
 
     def _numbers(self, row: Row) -> list[float]:
         return [float(row[at] or 0.0) for at in self._chosen]
+
+
+def _loop(model: Model) -> Loop:
+    """Customers and learner of one model, without rules."""
+    features = FeatureSet(model.features, model.zone)
+    rules: Any = SimpleNamespace(version=1, code=1, plan=compile_plan([], watches=[features]))
+    kit = standard_kit()
+    return Loop([model], rules, Serving([model], [features]), advance, Learner([model], kit), kit.decode)
 
 
 def _judged(said: dict[str, list[float]], labels: Sequence[float]) -> dict[str, Any]:
@@ -284,3 +293,74 @@ class _Newest:
             return None
         said = self._held[1].predict(row)
         return None if said is None else [self._held[0], said]
+
+
+# --- a shop whose customers change ------------------------------------------------------------------------------------
+
+SHOP_START: Final = 1_767_225_600_000
+SHOP_CALM: Final = 20
+SHOP_AFTER: Final = 20
+"""Days of the simulated shop before and after its customers change."""
+
+SHOP_CUSTOMERS: Final = 300
+_DISORDER: Final = 5_000
+
+
+def shop_events(seed: int, turn: int, end: int) -> Iterator[tuple[Event, int]]:
+    """The simulated shop up to `end`, whose customers change at `turn` (epoch ms); each event with its watermark."""
+    days = float(SHOP_CALM + SHOP_AFTER)
+    traffic = simulate(
+        seed,
+        SHOP_CUSTOMERS,
+        end,
+        days=days,
+        until=end,
+        disorder=_DISORDER,
+        stragglers=0,
+        dirty=0,
+        past=False,
+        turn=turn,
+    )
+    for one in traffic:
+        if one.key is not None:
+            yield decode_event(one.value, one.key.decode(), one.at, 0, 0), one.at - _DISORDER - 1
+
+
+def shop_drift(seed: int = 1) -> dict[str, Any]:
+    """The catalogue's model of purchases on the simulated shop, where from one moment on those who mostly order what is in their cart
+    mostly do not, and the others do: after how many examples that is reported, and how well the champion foretells.
+
+    Examples are counted by when their outcome is known: that of those in the first three days after the change is in part from before
+    it. `alarms_before`: reports of the error while nothing changes. Log loss, and that of who knows the share of buyers among the very same
+    examples (`base`): of the thousand before the change, of the second five hundred after it (`worst`), and of the last thousand.
+    """
+    turn = SHOP_START + SHOP_CALM * DAY
+    end = turn + SHOP_AFTER * DAY
+    model = load_model(PURCHASE)
+    loop = _loop(model)
+    outcome = loop.run(shop_events(seed, turn, end), end)
+    examples = sorted(outcome.examples, key=Example.order)
+    known = [one.labelled_at for one in examples]
+    first = bisect_left(known, turn)
+    crowned = [(one.at, one.candidate) for one in outcome.happened if one.kind == "promoted"]
+    alarms = [one.at for one in outcome.happened if one.kind == "drift" and one.detail.get("of") == "error"]
+
+    def figures(part: Sequence[Example]) -> dict[str, float]:
+        said, labels = [], []
+        for one in part:
+            champion = next((name for at, name in reversed(crowned) if at < one.labelled_at), model.candidates[0].name)
+            if champion in one.predictions:
+                said.append(one.predictions[champion][1])
+                labels.append(float(one.label or 0.0))
+        share = sum(labels) / len(labels)
+        return {**_judged({"": said}, labels)[""], "base": round(base_loss(share) or 0.0, 4)}
+
+    return {
+        "examples_after": len(examples) - first,
+        "reported_after": next((bisect_right(known, at) - first for at in alarms if at >= turn), None),
+        "alarms_before": sum(at < turn for at in alarms),
+        "promoted": len(crowned),
+        "before": figures(examples[first - _PART : first]),
+        "worst": figures(examples[first + _PART // 2 : first + _PART]),
+        "last": figures(examples[-_PART:]),
+    }

@@ -144,8 +144,8 @@ def figures_words(figures: Mapping[str, Any]) -> str:
     'none of 900 outcomes foretold yet'
     >>> figures_words({"silhouette": 0.31, "personas": {"sleepers": {"share": 0.6}, "others": {"share": 0.4}}})
     'silhouette 0.31; 60% sleepers, 40% others'
-    >>> figures_words({"seen": 12}), figures_words({})
-    ('no outcome is known yet', '')
+    >>> figures_words({"seen": 0, "foretold": 0}), figures_words({"seen": 12}), figures_words({})
+    ('no outcome is known yet', 'learns without outcomes', '')
     """
     foretold, seen = figures.get("foretold"), figures.get("seen")
     if isinstance(foretold, int) and isinstance(seen, int) and foretold < FEWEST and seen:
@@ -162,9 +162,9 @@ def figures_words(figures: Mapping[str, Any]) -> str:
         shares = ", ".join(f"{100 * _share(known[name]):.0f}% {plain(name, 30)}" for name in largest)
         silhouette = _number(figures, "silhouette", 2)
         return "; ".join(one for one in (silhouette and f"silhouette {silhouette}", shares) if one)
-    if not figures:
+    if "seen" not in figures:
         return ""
-    return "no outcome is known yet" if "coverage" in figures or "seen" in figures else ""
+    return "no outcome is known yet" if "foretold" in figures else "learns without outcomes"
 
 
 def _of_probability(figures: Mapping[str, Any]) -> list[str]:
