@@ -237,7 +237,7 @@ def table(found: dict[str, Any]) -> str:
     reported = "never" if drift["reported_after"] is None else f"after {drift['reported_after']} examples"
     lines += [
         "",
-        f"A change planted after {model_quality.CALM:,} examples is reported {reported} ({drift['alarms_before']} reports before it). "
+        f"A change planted after {model_quality.CALM:,} examples is reported {reported} (reports before it: {drift['alarms_before']}). "
         f"Log loss: {losses['before']:.3f} before, {losses['worst']:.3f} in the first 500 after it, {losses['last']:.3f} in the last 1,000 "
         f"of {model_quality.AFTER:,}.",
         "",
@@ -260,7 +260,7 @@ def _of_shop(found: dict[str, Any]) -> str:
     losses = [f"{found[when]['log_loss']:.3f} ({found[when]['base']:.3f})" for when in ("before", "worst", "last")]
     return (
         f"In the simulated shop those who order from their cart and those who do not change places after {model_quality.SHOP_CALM} days: "
-        f"reported {reported} ({found['alarms_before']} reports before it). Log loss of the champion, and of the base rate: {losses[0]} "
+        f"reported {reported} (reports before it: {found['alarms_before']}). Log loss of the champion, and of the base rate: {losses[0]} "
         f"before, {losses[1]} in the second 500 after it, {losses[2]} in the last 1,000 of {found['examples_after']:,}."
     )
 
