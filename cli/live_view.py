@@ -320,7 +320,7 @@ def summary(board: Board, running: float) -> RenderableType:
         lines.append(f"delay        {half:,} ms from an event to its transition (median), p99 {board.delay(0.99):,} ms")
     if off := board.unaccounted():
         lines.append(f"unaccounted  {off:+,}")
-    models = [models_table(board.standings, _scoring(board))] if board.standings.models else []
+    models = [models_table(board.standings, _scoring(board), whole=True)] if board.standings.models else []
     return Group(table, *models, *(Text(f" {one}") for one in lines))
 
 

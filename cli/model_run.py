@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 
-from cli.history import Account, Share, Source
+from cli.history import Account, Share
 from online_models.contest import base_loss
 from online_models.definition import Model, in_zone
 from online_models.example import Example
@@ -19,6 +19,7 @@ from online_models.loop import Loop, Outcome, Overrun
 from online_models.quality.figures import WINDOW, bins
 from online_models.serving import Serving, advance
 from online_models.standard import standard_kit
+from profiles.event import Event
 from profiles.zones import UTC
 from rules.compiled import moment
 from rules.compiler import compile_plan
@@ -38,6 +39,15 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "anomaly": (),
 }
 """By task, the figures that tell how good a candidate is."""
+
+
+class Past(Protocol):
+    """What a history is read from; see `cli.history.Source`."""
+
+    def events(
+        self, account: Account, share: Share | None = None, days: float | None = None, now: int | None = None
+    ) -> Iterator[tuple[Event, int]]:
+        """The events of the customers wanted, each with its watermark."""
 
 
 @dataclass
@@ -78,7 +88,7 @@ def _bins(kept: Iterable[tuple[float, float, float]]) -> list[tuple[float, float
 
 def run_history(
     models: Iterable[Model],
-    source: Source,
+    source: Past,
     rules: RuleSet | None = None,
     *,
     days: float | None = None,

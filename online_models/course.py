@@ -95,8 +95,11 @@ class Course:
             if said is None:
                 contender.figures.miss(example)
                 continue
-            version, outputs[name] = said
-            contender.figures.observe(example, version, outputs[name])
+            version, output = said
+            if contender.foreknew(example.at, version):
+                continue
+            outputs[name] = output
+            contender.figures.observe(example, version, output)
         if label is None:
             return
         self.contest.observe(outputs, label, example.weight)

@@ -78,6 +78,9 @@ class Learning:
     `negatives` is the share of examples kept whose outcome is 0; those that are kept weigh as much more. A new version is published
     after `publish` of event time, or `publish_examples` examples, whichever comes first; the first of a candidate once it has learnt
     from `least`, as what has seen little is sure of the wrong things.
+
+    `outcomes`: of classification, when what came is learnt. `together`: at the end of the target's window, whatever came. `at_once`: what
+    has happened as soon as it has, and what has not at the end.
     """
 
     every: int
@@ -86,6 +89,7 @@ class Learning:
     publish: int = 3_600_000
     publish_examples: int = 1_000
     least: int = 1
+    outcomes: Literal["together", "at_once"] = "together"
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,7 @@ KEYS: Final = (
     "promote",
     "fairness",
 )
+OUTCOMES: Final = ("together", "at_once")
 METRICS: Final[dict[str, tuple[str, ...]]] = {"classification": ("log_loss", "brier"), "regression": ("mae",)}
 """By task, the metrics by which a challenger is compared with the champion."""
 
@@ -158,7 +159,7 @@ class _ModelReader(ConditionReader):
             self.candidates(root, task),
             target,
             self.scoring(root["score"]) if "score" in root else Scoring(3_600_000),
-            self.learning(root["learn"]) if "learn" in root else Learning(_DAY, least=LEAST_EXAMPLES),
+            self.learning(root["learn"], task) if "learn" in root else Learning(_DAY, least=LEAST_EXAMPLES),
             promotion,
             fairness,
             self.personas(root["personas"], features) if task == "clustering" and "personas" in root else PersonaRule(),
@@ -366,12 +367,16 @@ class _ModelReader(ConditionReader):
     def duration_or_none(self, node: Node, what: str) -> int:
         return 0 if node.plain() in ("0s", "0m", "0ms") else self.duration(node, what)
 
-    def learning(self, outer: Node) -> Learning:
+    def learning(self, outer: Node, task: Task) -> Learning:
         example = "write `learn: {every: 1d, publish: 1h}`"
         node = self.mapping(outer, "`learn`", example)
         if node is None:
             return Learning(_DAY, least=LEAST_EXAMPLES)
-        self.only(node, ("every", "sample", "negatives", "publish", "publish_examples", "least"))
+        self.only(node, ("every", "sample", "negatives", "publish", "publish_examples", "least", "outcomes"))
+        outcomes = self.one_of(node["outcomes"], "`outcomes`", OUTCOMES) if "outcomes" in node else "together"
+        if outcomes == "at_once" and task != "classification":
+            why = "a sum is known when its time is over" if task == "regression" else f"{task} learns without outcomes"
+            self.wrong(node["outcomes"], f"`at_once` has no meaning for {task}: {why}", "leave `outcomes` out")
         least = Learning(_DAY)
         return Learning(
             self.duration(node["every"], "`every`") if "every" in node else least.every,
@@ -382,6 +387,7 @@ class _ModelReader(ConditionReader):
             if "publish_examples" in node
             else least.publish_examples,
             self.integer(node["least"], "`least`", 1, 1_000_000) if "least" in node else LEAST_EXAMPLES,
+            cast(Literal["together", "at_once"], outcomes),
         )
 
     def promotion(self, outer: Node, task: Task) -> Promotion:

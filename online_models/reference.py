@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from online_models.parse import METRICS, TASKS
+from online_models.parse import METRICS, OUTCOMES, TASKS
 from rules.kinds.kind import Key
 
 MODEL: Final = (
@@ -73,6 +73,13 @@ PARTS: Final[dict[str, tuple[str, str, tuple[Key, ...]]]] = {
                 "least",
                 "integer",
                 "from so many examples a candidate has learnt before its first version; 100 unless told",
+            ),
+            Key(
+                "outcomes",
+                "text",
+                "for classification: `together` learns whatever came when `within` is over; `at_once` learns what has happened as soon as "
+                "it has, and so too much of it while traffic begins or grows; `together` unless told",
+                among=OUTCOMES,
             ),
         ),
     ),
