@@ -187,7 +187,7 @@ def publish_live(settings: Settings, rules: RuleSet) -> RuleSet:
     highest = highest_version(settings)
     if highest != rules.version:
         raise superseded(rules.version, highest)
-    live = dataclasses.replace(rules, warming={}, meant_since={})
+    live = dataclasses.replace(rules, warming={}, meant_since={}, meant_in={})
     publish(settings, settings.topics.rules, _key(live), live.to_payload())
     return live
 

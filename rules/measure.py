@@ -68,7 +68,7 @@ def measure(rules: RuleSet, events: Iterable[tuple[Event, int]]) -> Population:
 
 def _asked(segments: Iterable[Segment]) -> dict[str, tuple[str, Purchases]]:
     """Every measure that the rules ask for, with where profiles keep what it is made of."""
-    compiler = Compiler(Limits(), "UTC", Population())
+    compiler = Compiler(Limits(), Population())
     found: dict[str, tuple[str, Purchases]] = {}
     for segment in segments:
         compiler.segment = segment

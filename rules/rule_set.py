@@ -7,15 +7,16 @@ and validates it anew, and so that nothing of it is lost that a person wrote.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
 from profiles.document import MAX_BYTES, suggestion
+from profiles.zones import is_zone
 from rules.definition import Segment
 from rules.difference import SegmentDiff, diff
 from rules.errors import RuleError, RuleErrors, RuleWarning
@@ -24,6 +25,8 @@ from rules.order import CycleError, evaluation_order
 from rules.parse import Rule, parse_rule
 from rules.population import FILE as POPULATION_FILE
 from rules.population import Population, population_of, read_population
+from rules.project import FILE as PROJECT_FILE
+from rules.project import Project, in_zone, read_project
 from rules.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -53,6 +56,7 @@ _LONGEST_FILE: Final = 300
 _LONGEST_AUTHOR: Final = 300
 _LONGEST_MESSAGE: Final = 4000
 _SET: Final = "rule set"
+_Read = TypeVar("_Read")
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,8 @@ class RuleSet:
     new), and `meant_since` has the versions of those texts. Until the history of these segments has been counted, customers are
     evaluated under `active`; then the same version is published again without `warming`. `interim`: this is such an `active` one.
 
-    `population` is what scores compare customers with; empty until it has been measured.
+    `population` is what scores compare customers with; empty until it has been measured. `project` is what is set for all rules;
+    `meant_in` has the time zone of the project under which a warming segment meant what it did, where that was another.
     """
 
     version: int
@@ -81,6 +86,8 @@ class RuleSet:
     meant_since: Mapping[str, int] = field(default_factory=dict)
     interim: bool = False
     population: Population = field(default_factory=Population)
+    project: Project = field(default_factory=Project)
+    meant_in: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def stage(self) -> int:
@@ -119,9 +126,10 @@ class RuleSet:
 
     @property
     def files(self) -> dict[str, str]:
-        """Every file that a folder of this rule set holds, by name: those of the segments, and the measured population."""
+        """Every file that a folder of this rule set holds, by name: those of the segments, the measured population, and the project's."""
         measured = {POPULATION_FILE: self.population.to_text()} if self.population.bounds else {}
-        return {**self.sources, **measured}
+        project = {PROJECT_FILE: self.project.text} if self.project.text else {}
+        return {**self.sources, **measured, **project}
 
     def to_payload(self) -> bytes:
         """The rule set as JSON in UTF-8; `RuleErrors` if it is too large to be published."""
@@ -137,6 +145,8 @@ class RuleSet:
                 dict(sorted(self.warming.items())),
                 {name: self.meant_since[name] for name in sorted(self.warming.keys() & self.meant_since.keys())},
                 self.population.plain() if self.population.bounds else None,
+                self.project.text,
+                {name: self.meant_in[name] for name in sorted(self.warming.keys() & self.meant_in.keys())},
             )
         )
         if len(payload) > MOST_PAYLOAD:
@@ -169,7 +179,8 @@ class RuleSet:
             if not 1 <= version <= found.version:
                 raise _refused(f"segment {name!r} has version {version}, which is not one from 1 to {found.version}")
         population = Population() if found.population is None else population_of(found.population, _SET)
-        rule_set = _assemble(found.version, rules, found.files, found.segments, population)
+        project = read_project(found.project, PROJECT_FILE) if found.project else Project()
+        rule_set = _assemble(found.version, rules, found.files, found.segments, population, project)
         rule_set = dataclasses.replace(
             rule_set,
             created_at=found.created_at,
@@ -177,6 +188,7 @@ class RuleSet:
             message=found.message,
             warming=found.warming,
             meant_since=found.meant_since,
+            meant_in=found.meant_in,
         )
         if foreign := sorted(found.warming.keys() - names):
             raise _refused(f"`warming` names segments that are not among the rest: {', '.join(foreign)[:200]}")
@@ -249,6 +261,8 @@ class _Payload(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     warming: dict[str, str | None] = {}
     meant_since: dict[str, int] = {}
     population: Any = None
+    project: str = ""
+    meant_in: dict[str, str] = {}
 
 
 _encode = msgspec.json.Encoder().encode
@@ -272,6 +286,9 @@ def _check(found: _Payload) -> None:
     for name, version in found.meant_since.items():
         if name not in found.warming or not 1 <= version < found.version:
             raise _refused(f"`meant_since` says of {name[:80]!r} what cannot be")
+    for name, zone in found.meant_in.items():
+        if name not in found.warming or not is_zone(zone):
+            raise _refused(f"`meant_in` says of {name[:80]!r} what cannot be")
 
 
 def load_directory(path: Path) -> RuleSet:
@@ -289,7 +306,11 @@ def load_directory(path: Path) -> RuleSet:
         inner = file.relative_to(path)
         if any(part.startswith(".") for part in inner.parts) or not file.is_file():
             continue
-        if file.suffix in (".yml", ".YAML", ".YML"):
+        if file.name == PROJECT_FILE:
+            if len(inner.parts) > 1:
+                message = "the project's file does not stand at the top of the rules' folder"
+                errors.append(RuleError(str(file), 1, 1, message, f"move it to {path / PROJECT_FILE}"))
+        elif file.suffix in (".yml", ".YAML", ".YML"):
             errors.append(RuleError(str(file), 1, 1, "a rule file ends in .yaml", f"rename it to {file.stem}.yaml"))
         elif file.suffix == ".yaml":
             try:
@@ -302,30 +323,31 @@ def load_directory(path: Path) -> RuleSet:
         )
     if len(texts) > MOST_FILES:
         raise RuleErrors([RuleError(str(path), 1, 1, f"{len(texts):,} rule files are more than {MOST_FILES:,}")])
-    population = _measured_in(path, errors)
+    population = _beside(path / POPULATION_FILE, read_population, errors) or Population()
+    project = _beside(path / PROJECT_FILE, read_project, errors) or Project()
     rules = _parse_all(texts, errors)
-    return _assemble(1, rules, {inner: text for inner, (_, text) in texts.items()}, {}, population)
+    return _assemble(1, rules, {inner: text for inner, (_, text) in texts.items()}, {}, population, project)
 
 
 def load_file(file: Path) -> RuleSet:
-    """The rule set of one file alone, as version 1, with the population beside it; for looking at a rule that one is writing."""
+    """The rule set of one file alone, as version 1, with what stands beside it for all rules; for looking at a rule that one is writing."""
     errors: list[RuleError] = []
-    population = _measured_in(file.parent, errors)
+    population = _beside(file.parent / POPULATION_FILE, read_population, errors) or Population()
+    project = _beside(file.parent / PROJECT_FILE, read_project, errors) or Project()
     rules = _parse_all({file.name: (str(file), text := read_rule_file(file))}, errors, whole=False)
-    found = _assemble(1, rules, {file.name: text}, {}, population)
+    found = _assemble(1, rules, {file.name: text}, {}, population, project)
     missing = tuple(RuleWarning(one.file, one.line, one.column, one.message, one.hint) for one in _unknown(rules))
     return dataclasses.replace(found, warnings=tuple(sorted((*found.warnings, *missing))))
 
 
-def _measured_in(folder: Path, errors: list[RuleError]) -> Population:
-    """The population in a folder of rules, empty where none was measured; what is wrong with it is added to `errors`."""
-    file = folder / POPULATION_FILE
+def _beside(file: Path, read: Callable[[str, str], _Read], errors: list[RuleError]) -> _Read | None:
+    """What a file beside the rules says, None where there is no such; what is wrong with it is added to `errors`."""
     if file.is_file():
         try:
-            return read_population(read_rule_file(file), str(file))
+            return read(read_rule_file(file), str(file))
         except RuleErrors as error:
             errors += error.errors
-    return Population()
+    return None
 
 
 def read_rule_file(file: Path) -> str:
@@ -415,16 +437,26 @@ def _assemble(
     rules: list[Rule],
     sources: Mapping[str, str],
     versions: Mapping[str, int],
-    population: Population | None = None,
+    population: Population,
+    project: Project,
+    zones: Mapping[str, str] | None = None,
 ) -> RuleSet:
-    population = population or Population()
-    segments = [dataclasses.replace(rule.segment, version=versions.get(rule.segment.name, version)) for rule in rules]
+    """The rule set of these rules; `zones` names segments that are not in the project's time zone but in another one."""
+    zones = zones or {}
+    segments = [
+        dataclasses.replace(
+            in_zone(rule.segment, zones.get(rule.segment.name, project.timezone)),
+            version=versions.get(rule.segment.name, version),
+        )
+        for rule in rules
+    ]
     return RuleSet(
         version,
         tuple(sorted((as_measured(segment, population) for segment in segments), key=lambda segment: segment.name)),
         sources=dict(sources),
         scenarios={rule.segment.name: rule.scenarios for rule in rules},
         population=population,
+        project=project,
         warnings=tuple(warning for rule in rules for warning in rule.warnings),
     )
 
@@ -451,10 +483,13 @@ def warm(previous: RuleSet | None, candidate: RuleSet) -> RuleSet:
     texts = previous.texts if previous else {}
     meant = {name: one.digest for name, one in before.items()}
     changed = [name for name, digest in candidate.digests.items() if meant.get(name) != digest]
+    known = [name for name in changed if name in before]
+    zones = {name: previous.meant_in.get(name, previous.project.timezone) for name in known} if previous else {}
     return dataclasses.replace(
         candidate,
         warming={name: texts.get(name) for name in changed},
-        meant_since={name: before[name].version for name in changed if name in before},
+        meant_since={name: before[name].version for name in known},
+        meant_in={name: zone for name, zone in zones.items() if zone != candidate.project.timezone},
     )
 
 
@@ -467,7 +502,10 @@ def _interim(rule_set: RuleSet) -> RuleSet:
     versions = {one.name: one.version for one in rule_set.segments}
     for name in rule_set.warming:
         versions[name] = rule_set.meant_since.get(name, max(1, rule_set.version - 1))
-    return dataclasses.replace(_assemble(rule_set.version, rules, sources, versions, rule_set.population), interim=True)
+    found = _assemble(
+        rule_set.version, rules, sources, versions, rule_set.population, rule_set.project, rule_set.meant_in
+    )
+    return dataclasses.replace(found, interim=True, meant_in=rule_set.meant_in)
 
 
 def _stem(file: str) -> str:
