@@ -180,7 +180,11 @@ SEGMENT: Final = (
     Key("group", "mapping", "the group of segments of which a customer is in at most one"),
     Key("holdout", "share", "the share of customers who never enter, to compare with: above 0% and up to 50%"),
     Key("backfill", "duration", "how far back history counts when the segment is new"),
-    Key("timezone", "text", "where customers are of whom no time zone is known, such as `Europe/Berlin`"),
+    Key(
+        "timezone",
+        "text",
+        "where customers are of whom no time zone is known, such as `Europe/Berlin`; else that of `_project.yaml`, else UTC",
+    ),
     Key("tests", "tests", "what must happen to a customer in virtual time"),
 )
 """The keys of a rule file."""

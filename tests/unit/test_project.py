@@ -11,7 +11,7 @@ import pytest
 from cli.origin import carry_out, merge, texts_digest
 from cli.rule_files import local_texts
 from cli.rule_tests import run_tests
-from profiles.event import Event
+from profiles import Event, Profile, encode_profile
 from rules.errors import RuleErrors
 from rules.handover import Changeover
 from rules.history import History
@@ -30,8 +30,6 @@ ALL = {"plain": PLAIN, "own": OWN, "inner": INNER, "local": LOCAL, "events": EVE
 ASK = {"local", "events", "leaves"}
 
 HOUR = 3_600_000
-SUNDAY_22 = 1_772_402_400_000 - 2 * HOUR + HOUR
-"""2026-03-01T21:00:00Z, a Sunday: 22:00 in Berlin."""
 
 
 def folder(path: Path, project: str | None, rules: dict[str, str] = ALL) -> RuleSet:
@@ -184,14 +182,12 @@ def test_a_change_that_was_backfilled_is_as_if_the_zone_had_been_so_from_the_sta
     assert "events" not in known.segments or not known.segments["events"][0]
     assert shadow.segments["events"][0]
     changeover = Changeover(active(second), live(second), second.warming)
-    merged, _ = changeover.merge(_handed(changeover, known, shadow), events[-1].event_time, "c")
+    parked = changeover.park(known, 0, 10, encode_profile(shadow))
+    merged, _ = changeover.merge(parked, events[-1].event_time, "c")
     assert merged is not None
-    inside = lambda profile: {name for name, entry in profile.segments.items() if entry[0]}  # noqa: E731
-    assert inside(merged) == inside(shadow) == {"events", "leaves", "plain", "own", "inner"}
+    assert _inside(merged) == _inside(shadow) == {"events", "leaves", "plain", "own", "inner"}
     assert merged.slots == shadow.slots
 
 
-def _handed(changeover: Changeover, known: object, shadow: object) -> object:
-    from profiles import encode_profile
-
-    return changeover.park(known, 0, 10, encode_profile(shadow))  # type: ignore[arg-type]
+def _inside(profile: Profile) -> set[str]:
+    return {name for name, entry in profile.segments.items() if entry[0]}
