@@ -28,7 +28,6 @@ from online_models.definition import (
 from online_models.features import FeatureSet, read_feature
 from profiles.document import DocumentError, Node, Scalar, load, suggestion
 from profiles.document import Mapping as MappingNode
-from profiles.zones import is_zone
 from rules.condition_reader import LONGEST_TRAIT, ConditionReader
 from rules.definition import EventRef
 from rules.errors import RuleError, RuleErrors
@@ -166,7 +165,7 @@ class _ModelReader(ConditionReader):
             texts["name"] or name,
             texts["owner"],
             texts["description"],
-            self.time_zone(root["timezone"]) if "timezone" in root else None,
+            self.zone(root["timezone"], "`timezone`") if "timezone" in root else None,
             file=root.file,
         )
         if not self.errors:
@@ -207,12 +206,6 @@ class _ModelReader(ConditionReader):
         near = suggestion(str(value)[:60], among)
         self.wrong(node, f"{what} is one of {', '.join(among)}", near if near.startswith("did") else "")
         return among[0]
-
-    def time_zone(self, node: Node) -> str | None:
-        name = self.text(node, "`timezone`", 64)
-        if name and not is_zone(name):
-            self.wrong(node, f"{name!r} is no time zone", "write a name such as Europe/Berlin or America/New_York")
-        return name or None
 
     # --- what is foretold -------------------------------------------------------------------------------------------
 

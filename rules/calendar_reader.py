@@ -8,7 +8,6 @@ from datetime import date
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from profiles.document import Mapping, Node, Sequence
-from profiles.zones import is_zone
 from rules.definition import During
 
 if TYPE_CHECKING:
@@ -42,7 +41,8 @@ def read_during(reader: Reader, found: Node) -> During:
             reader.wrong(
                 node["weekdays"], "these weekdays are all there are, so nothing is asked", "leave `during` out"
             )
-    return During(tuple(sorted(weekdays)), tuple(hours), tuple(dates), _zone(reader, node))
+    zone = reader.zone(node["timezone"], "`timezone`") if "timezone" in node else None
+    return During(tuple(sorted(weekdays)), tuple(hours), tuple(dates), zone)
 
 
 def _each(reader: Reader, node: Mapping, key: str, read: Callable[[Reader, Node, str], _Read | None]) -> list[_Read]:
@@ -125,15 +125,3 @@ def _ordinal(text: str) -> int | None:
         return date.fromisoformat(text).toordinal()
     except ValueError:
         return None
-
-
-def _zone(reader: Reader, node: Mapping) -> str | None:
-    """The zone for customers of whom none is known."""
-    found = node.get("timezone")
-    if found is None:
-        return None
-    name = reader.text(found, "`timezone`", 64)
-    if name and not is_zone(name):
-        reader.wrong(found, f"{name[:64]!r} is no time zone", "write a name such as Europe/Berlin or America/New_York")
-        return None
-    return name or None

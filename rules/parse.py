@@ -23,7 +23,6 @@ from pathlib import PurePath
 from typing import Any, Final
 
 from profiles.document import DocumentError, Mapping, Node, load, suggestion
-from profiles.zones import is_zone
 from rules import vocabulary
 from rules.condition_reader import MOST_CONDITIONS, ConditionReader
 from rules.definition import Condition, Exit, Group, Segment, Stability, Trait
@@ -247,11 +246,3 @@ class _Parser(ConditionReader):
             self.wrong(node, f"{what} must be a share above 0% and up to 50%", f"write `{what.strip('`')}: 5%`")
             return 0.0
         return float(found[1]) / 100
-
-    def zone(self, node: Node, what: str) -> str | None:
-        """The name of a time zone."""
-        name = self.text(node, what, 64)
-        if not name or is_zone(name):
-            return name or None
-        self.wrong(node, f"{name!r} is no time zone", "write a name such as Europe/Berlin or America/New_York")
-        return None

@@ -12,6 +12,7 @@ from collections.abc import Sequence as Seq
 from typing import Final
 
 from profiles.document import Mapping, Node, Scalar, Sequence, nearest
+from profiles.zones import is_zone
 from rules import definition
 from rules.calendar_reader import read_during
 from rules.definition import During, EventRef, Operand, Operator, Test
@@ -113,6 +114,14 @@ class Reader:
         else:
             return node.value
         return ""
+
+    def zone(self, node: Node, what: str) -> str | None:
+        """The name of a time zone; None where it is wrong."""
+        name = self.text(node, what, 64)
+        if not name or is_zone(name):
+            return name or None
+        self.wrong(node, f"{name!r} is no time zone", "write a name such as Europe/Berlin or America/New_York")
+        return None
 
     def integer(self, node: Node, what: str, low: int, high: int, beyond: str = "") -> int:
         """A whole number within bounds; `low` where it is wrong. `beyond` is a hint for what is above them."""

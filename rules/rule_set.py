@@ -7,12 +7,12 @@ and validates it anew, and so that nothing of it is lost that a person wrote.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePath
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -60,6 +60,8 @@ __all__ = [
     "read_header",
     "warm",
 ]
+
+_Read = TypeVar("_Read")
 
 
 @dataclass(frozen=True)
@@ -255,7 +257,8 @@ def load_directory(path: Path) -> RuleSet:
         )
     if len(texts) > MOST_FILES:
         raise RuleErrors([RuleError(str(path), 1, 1, f"{len(texts):,} rule files are more than {MOST_FILES:,}")])
-    population, project = _measured_in(path, errors), _project_in(path, errors)
+    population = _beside(path / POPULATION_FILE, read_population, errors) or Population()
+    project = _beside(path / PROJECT_FILE, read_project, errors) or NO_PROJECT
     rules = _parse_all(texts, errors)
     return _assemble(1, rules, {inner: text for inner, (_, text) in texts.items()}, {}, population, project)
 
@@ -263,33 +266,22 @@ def load_directory(path: Path) -> RuleSet:
 def load_file(file: Path) -> RuleSet:
     """The rule set of one file alone, as version 1, in the population and the project beside it; for a rule that one is writing."""
     errors: list[RuleError] = []
-    population, project = _measured_in(file.parent, errors), _project_in(file.parent, errors)
+    population = _beside(file.parent / POPULATION_FILE, read_population, errors) or Population()
+    project = _beside(file.parent / PROJECT_FILE, read_project, errors) or NO_PROJECT
     rules = _parse_all({file.name: (str(file), text := read_rule_file(file))}, errors, whole=False)
     found = _assemble(1, rules, {file.name: text}, {}, population, project)
     missing = tuple(RuleWarning(one.file, one.line, one.column, one.message, one.hint) for one in _unknown(rules))
     return dataclasses.replace(found, warnings=tuple(sorted((*found.warnings, *missing))))
 
 
-def _measured_in(folder: Path, errors: list[RuleError]) -> Population:
-    """The population in a folder of rules, empty where none was measured; what is wrong with it is added to `errors`."""
-    file = folder / POPULATION_FILE
+def _beside(file: Path, read: Callable[[str, str], _Read], errors: list[RuleError]) -> _Read | None:
+    """What a file beside the rules says, None where there is no such; what is wrong with it is added to `errors`."""
     if file.is_file():
         try:
-            return read_population(read_rule_file(file), str(file))
+            return read(read_rule_file(file), str(file))
         except RuleErrors as error:
             errors += error.errors
-    return Population()
-
-
-def _project_in(folder: Path, errors: list[RuleError]) -> Project:
-    """The project that a folder of rules belongs to; what is wrong with its file is added to `errors`."""
-    file = folder / PROJECT_FILE
-    if file.is_file():
-        try:
-            return read_project(read_rule_file(file), str(file))
-        except RuleErrors as error:
-            errors += error.errors
-    return NO_PROJECT
+    return None
 
 
 def read_rule_file(file: Path) -> str:
