@@ -45,8 +45,7 @@ class Contender:
 
     `versions` are the numbers of those kept; `role` is the one it was last published in, "" before. Examples labelled up to `known` were
     learnt elsewhere, in a training over history mostly, and versions from `taught` on come of that; `fresh` have been learnt since the
-    last version. `failure` says why it was quarantined: it
-    rests until the next publication. `own`: it has learnt an example here.
+    last version. `failure` says why it was quarantined: it rests until the next publication. `own`: it has learnt an example here.
     """
 
     def __init__(self, model: Model, candidate: Candidate, kit: Kit) -> None:
