@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
+import cli.published
 from cli.origin import carry_out, merge, texts_digest
+from cli.published import Published, apply_rules
 from cli.rule_files import local_texts
 from cli.rule_tests import run_tests
 from flink_jobs.following import Following
 from flink_jobs.models import SCORING
+from flink_jobs.settings import Settings
 from profiles import Event, Profile, encode_profile
 from rules.definition import During, Rfm
 from rules.errors import RuleErrors
@@ -250,3 +253,16 @@ def test_models_are_read_in_the_projects_zone_unless_they_name_one(tmp_path: Pat
     here = following.serving.models["here"].features.read(Profile(), evening)
     there = following.serving.models["there"].features.read(Profile(), evening)
     assert here != there
+
+
+@pytest.mark.parametrize(("models", "published"), [({}, False), ({"m.yaml": "model: m"}, True)])
+def test_another_zone_is_another_version_where_there_are_models_to_read_in_it(
+    models: dict[str, str], published: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = dataclasses.replace(folder(tmp_path, None, {"plain": PLAIN}), models=models)
+    local = folder(tmp_path, BERLIN, {"plain": PLAIN})
+    told: list[RuleSet] = []
+    monkeypatch.setattr(cli.published, "publish_rules", lambda settings, rules, after: told.append(rules))
+    known = Published(before, ())
+    applied = apply_rules(Settings(), local, author="anna", published=known)
+    assert applied.published is published and [one.models for one in told] == [models] * published
