@@ -62,7 +62,7 @@ class _Foretold:
         self.examples[example.model] = self.examples.get(example.model, 0) + 1
         if example.label is None:
             return
-        for candidate, (_, output) in example.predictions.items():
+        for candidate, (_, output, *_) in example.predictions.items():
             if isinstance(output, float | int):
                 kept = self.newest.setdefault((example.model, candidate), deque(maxlen=WINDOW))
                 kept.append((float(output), example.label, example.weight))

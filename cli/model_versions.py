@@ -206,6 +206,9 @@ def _show_version(args: argparse.Namespace, one: ModelVersion) -> int:
     if keys:
         shown = ", ".join(f"{TITLES[key]} {number(one.metrics[key])}" for key in dict.fromkeys(keys))
         print(f"  figures   {shown}")
+    if one.thresholds is not None:
+        levels = ", ".join(f"{plain(name)} {number(level)}" for name, level in one.thresholds.groups.items())
+        print(f"  selected  from {number(one.thresholds.common)}; by {plain(one.thresholds.trait)} from: {levels}")
     return 0
 
 

@@ -31,6 +31,15 @@ TITLES: Final = {
 CHARTED: Final = {"classification": "roc_auc", "regression": "mae", "clustering": "silhouette"}
 """By task, the figure that is shown over time."""
 
+COSTS: Final = {
+    "demographic_parity_difference": "parity difference",
+    "precision": "precision",
+    "true_positive_rate": "found",
+    "accuracy": "accuracy",
+    "log_loss": "log loss",
+}
+"""What thresholds for groups change, in words."""
+
 _BARS: Final = " ▁▂▃▄▅▆▇█"
 _FEATURES: Final = 10
 _SAYS: Final = 200
@@ -214,12 +223,17 @@ def fairness_lines(figures: Mapping[str, Any]) -> Iterator[RenderableType]:
             number(one["mean_score"]),
         )
     yield made
+    if decided := found.get("decided"):
+        yield Text(
+            f"  as it was decided: parity difference {decided['demographic_parity_difference']:.3f},"
+            f" ratio {decided['demographic_parity_ratio']:.3f}"
+        )
+        levels = ", ".join(f"{plain(name)} {number(level)}" for name, level in found["thresholds"].items())
+        yield Text(f"  thresholds from now on: {levels}")
     if cost := found.get("cost"):
         own, single = cost["own_thresholds"], cost["one_threshold"]
-        yield Text(
-            f"  with a threshold for each group: precision {number(own['precision'])} instead of {number(single['precision'])},"
-            f" found {number(own['true_positive_rate'])} instead of {number(single['true_positive_rate'])}"
-        )
+        told = (f"{words} {number(own.get(key))} instead of {number(single.get(key))}" for key, words in COSTS.items())
+        yield Text(f"  with them on these examples: {', '.join(told)}")
 
 
 def event_words(one: Mapping[str, Any]) -> str:

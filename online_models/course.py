@@ -95,8 +95,8 @@ class Course:
             if said is None:
                 contender.figures.miss(example)
                 continue
-            version, outputs[name] = said
-            contender.figures.observe(example, version, outputs[name])
+            outputs[name] = said[1]
+            contender.figures.observe(example, said[0], said[1])
         if label is None:
             return
         self.contest.observe(outputs, label, example.weight)

@@ -16,7 +16,8 @@ class Example(msgspec.Struct, array_like=True, gc=False):
     `at`: the moment that `row` describes; `labelled_at`: when the outcome was known, after `at`. `label`: 0 or 1, a number, or None
     where a model
     learns without (clusters, anomalies: then `labelled_at` is `at`). `weight`: for how many such examples this one stands. `predictions`:
-    what each candidate had said at `at`, by its name: `[version, output]`. `segments`: those that the customer was in at `at`.
+    what each candidate had said at `at`, by its name: `[version, output]`, and behind it the threshold of the customer's group where that
+    had one of its own then. `segments`: those that the customer was in at `at`.
     `group`: the
     value of the protected trait then, "" where it is unknown or none is declared. `digest`: of the model's definition.
     """

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from online_models.definition import Model
 from online_models.example import Row
 from online_models.predictor import Output, Predictor
+from online_models.selection import OwnThresholds
 
 DECIMALS = 6
 """So many decimals of a number are kept as a score: rules compare in millionths."""
@@ -22,12 +23,13 @@ Said = tuple[int, Output]
 
 @dataclass
 class Version:
-    """One candidate at its newest version. `predictor` is None while it is quarantined."""
+    """One candidate at its newest version. `predictor` is None while it is quarantined. `thresholds` are those that came with it."""
 
     candidate: str
     version: int
     role: Role
     predictor: Predictor | None
+    thresholds: OwnThresholds | None = None
 
 
 @dataclass
@@ -56,12 +58,19 @@ class Held:
     counts: Counter[str] = field(default_factory=Counter)
     reports: list[dict[str, Any]] = field(default_factory=list)
 
-    def adopt(self, candidate: str, role: Role, version: int, predictor: Predictor) -> bool:
+    def adopt(
+        self,
+        candidate: str,
+        role: Role,
+        version: int,
+        predictor: Predictor,
+        thresholds: OwnThresholds | None = None,
+    ) -> bool:
         """Hold a version; False, and nothing changes, if the same or a newer one of this candidate is held already."""
         known = self.versions.get(candidate)
         if known is not None and known.version >= version:
             return False
-        self.versions[candidate] = Version(candidate, version, role, predictor)
+        self.versions[candidate] = Version(candidate, version, role, predictor, thresholds)
         champions = [one for one in self.versions.values() if one.role == "champion"]
         self.champion = max(champions, key=lambda one: one.version, default=None)
         return True

@@ -24,8 +24,9 @@ from typing import Any, Final, Protocol
 
 from online_models.definition import Model
 from online_models.example import Row
-from online_models.held import Held, Role, Said
+from online_models.held import DECIMALS, Held, Role, Said, Version
 from online_models.predictor import Output, Predictor
+from online_models.selection import OwnThresholds, mapped
 from online_models.waiting import MOST_WAITING, Examples
 from profiles.event import Event
 from profiles.profile import NEVER, Profile, message_digest, models_due
@@ -72,6 +73,43 @@ class Served:
         refresh = model.scoring.refresh
         self.refresh = None if refresh is None else max(refresh, self.every, 1)
         self.examples = Examples(model, zone)
+
+    def shown(self, said: Said, profile: Profile) -> Output:
+        """What rules are to see of what the champion has said: where groups have thresholds of their own, the score that carries them."""
+        champion, output = self.held.champion, said[1]
+        own = champion.thresholds if champion is not None else None
+        if own is None or type(output) is not float or not own.are_meant_by(self.model.fairness):
+            return output
+        return mapped(output, own.common, own.of(self.examples.group(profile)))
+
+    def predictions(self, row: Row, said: Said | None, profile: Profile) -> dict[str, list[Any]]:
+        """What all candidates say, for an example to keep: as they said it, and the threshold of the customer's group beside it."""
+        found = self.held.predictions(row, said)
+        fairness = self.model.fairness
+        if fairness is not None and fairness.constrain:
+            group = self.examples.group(profile)
+            for name, one in found.items():
+                own = self.held.versions[name].thresholds
+                if own is not None and own.are_meant_by(fairness) and group in own.groups:
+                    one.append(own.groups[group])
+        return found
+
+    def fairness(self, champion: Version, row: Row, profile: Profile) -> dict[str, Any] | None:
+        """How a row's score comes of what the champion says of it, where the customer's group has a threshold of its own."""
+        own, group = champion.thresholds, self.examples.group(profile)
+        if own is None or not own.are_meant_by(self.model.fairness) or group not in own.groups:
+            return None
+        said = champion.predictor.predict(row) if champion.predictor is not None else None
+        if not isinstance(said, float):
+            return None
+        output = round(said, DECIMALS)
+        return {
+            "trait": own.trait,
+            "threshold": own.common,
+            "own_threshold": own.of(group),
+            "model_says": output,
+            "score": mapped(output, own.common, own.of(group)),
+        }
 
     def settle_due(self, state: list[Any]) -> None:
         """Say in the state when the model is to be looked at next."""
@@ -128,10 +166,18 @@ class Serving:
         for found in self._targets.values():
             found += self._any
 
-    def adopt(self, model: str, candidate: str, role: Role, version: int, predictor: Predictor) -> bool:
+    def adopt(
+        self,
+        model: str,
+        candidate: str,
+        role: Role,
+        version: int,
+        predictor: Predictor,
+        thresholds: OwnThresholds | None = None,
+    ) -> bool:
         """Hold a version of a candidate; False if the model is not served, or the same or a newer version is held."""
         one = self.models.get(model)
-        return one is not None and one.held.adopt(candidate, role, version, predictor)
+        return one is not None and one.held.adopt(candidate, role, version, predictor, thresholds)
 
     def reports(self) -> list[dict[str, Any]]:
         """What is to be reported since the last call: see `Held`."""
@@ -157,12 +203,14 @@ class Serving:
 
     def reasons(self, model: str, profile: Profile, clock: int) -> dict[str, Any] | None:
         """What the champion makes of a customer at a moment: `version`, `candidate`, when the score came (`scored_at`), and by feature how
-        much it moves the output (`features`), largest first. None if there is no champion."""
+        much it moves the output (`features`), largest first. `fairness`, where the customer's group has a threshold of its own, has what
+        the champion says of this moment and the score that rules would see. None if there is no champion."""
         one = self.models.get(model)
         champion = one.held.champion if one is not None else None
         if one is None or champion is None or champion.predictor is None:
             return None
-        moved = champion.predictor.reasons(one.features.read(profile, clock))[:MOST_REASONS]
+        row = one.features.read(profile, clock)
+        moved = champion.predictor.reasons(row)[:MOST_REASONS]
         written = profile.scores.get(model)
         return {
             "model": model,
@@ -170,6 +218,7 @@ class Serving:
             "version": champion.version,
             "scored_at": moment(written[1]) if written is not None else None,
             "features": [{"feature": name, "contribution": contribution} for name, contribution in moved],
+            "fairness": one.fairness(champion, row, profile),
         }
 
 
@@ -354,7 +403,7 @@ class _Turn:
             before = profile.scores.get(served.name)
             found = served.held.score(row, before[0] if before is not None else None)
             if found is not None:
-                scores[served.name] = found[1]
+                scores[served.name] = served.shown(found, profile)
             if is_example:
                 begin.append((served, state, row, found))
             else:
@@ -366,7 +415,7 @@ class _Turn:
             if len(waiting) >= 2 * MOST_WAITING:
                 # The watermark is further behind than a window is long: the first one has ended for long.
                 self.decision.examples += examples.end(waiting, customer)
-            begun = examples.begin(profile, waiting, clock, row, served.held.predictions(row, found))
+            begun = examples.begin(profile, waiting, clock, row, served.predictions(row, found, profile))
             if served.model.target is None:
                 self.decision.examples.append(examples.unlabelled(begun, max(clock, watermark + 1), customer))
             served.settle_due(state)

@@ -61,7 +61,7 @@ class Examples:
     ) -> list[Any]:
         """Let an example wait for its outcome; the same as a list of its own where the model learns without one."""
         names = sorted(name for name, entry in profile.segments.items() if entry[0])
-        begun = [at, row, predictions, names[:MOST_SEGMENTS], self._group(profile), 0]
+        begun = [at, row, predictions, names[:MOST_SEGMENTS], self.group(profile), 0]
         if self.target is not None:
             waiting.append(begun)
         return begun
@@ -121,7 +121,7 @@ class Examples:
         text = f"{self.model.name}\0{customer}\0{at}".encode("utf-8", "surrogatepass")
         return int(xxhash.xxh3_64_intdigest(text, seed))
 
-    def _group(self, profile: Profile) -> str:
+    def group(self, profile: Profile) -> str:
         """The value of the protected trait as text; "" where it is unknown or none is declared."""
         fairness = self.model.fairness
         written = profile.traits.get(fairness.trait) if fairness is not None else None

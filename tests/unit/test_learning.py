@@ -32,6 +32,7 @@ from flink_jobs.outputs import Destination
 from flink_jobs.worker import Worker
 from online_models.definition import Candidate, Model
 from online_models.example import Example, Row, decode_example, encode_example
+from online_models.selection import OwnThresholds
 from online_models.version import Lineage, ModelEvent, ModelVersion, Published, Quality, Retired
 from profiles import Event, Profile
 from rules.errors import RuleError, RuleErrors
@@ -94,8 +95,12 @@ class FakeServing:
                 held = known.held
             self.models[model.name] = SimpleNamespace(model=model, features=read, held=held)
 
-    def adopt(self, model: str, candidate: str, role: str, version: int, predictor: Any) -> bool:
-        self.models[model].held.versions[candidate] = SimpleNamespace(version=version, role=role, predictor=predictor)
+    def adopt(
+        self, model: str, candidate: str, role: str, version: int, predictor: Any, thresholds: OwnThresholds | None
+    ) -> bool:
+        self.models[model].held.versions[candidate] = SimpleNamespace(
+            version=version, role=role, predictor=predictor, thresholds=thresholds
+        )
         return True
 
     def reports(self) -> list[dict[str, Any]]:
@@ -201,6 +206,15 @@ def test_a_large_version_is_read_beside_the_batches_and_adopted_between_two() ->
         future.result(60)
     assert shop.foretold() == {"line": [3, 0.8]}
     assert shop.counts["models_accepted"] == 3
+
+
+@pytest.mark.parametrize("size", [0, SMALL])
+def test_thresholds_come_with_their_version(size: int) -> None:
+    shop, own = Shop(), OwnThresholds("gender", 0.5, {"f": 0.4})
+    shop.model(version(1, body=b"0.5" + bytes(size), thresholds=own), now=size > 0)
+    rules = shop.worker.rules
+    assert rules is not None and rules.serving is not None
+    assert rules.serving.models["churn"].held.versions["line"].thresholds == own
 
 
 def test_after_a_restart_a_version_is_there_before_the_first_customer() -> None:
