@@ -63,7 +63,8 @@ class Candidate:
 class Scoring:
     """When a customer is scored: when something has changed that a feature looks at, and at most once in `every`.
 
-    `refresh`: without any event a score is made anew after so long, then after twice as long, and so on; None: it is not.
+    `refresh`: without any event a score is made anew after so long, then after twice as long, and so on; None: it is not. A change within
+    `every` is caught up with afterwards: without an event where a rule asks for the score or `refresh` is declared, else at the next one.
     """
 
     every: int = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from online_models.definition import Model
 from online_models.example import Row
@@ -15,10 +15,22 @@ from online_models.selection import OwnThresholds
 DECIMALS = 6
 """So many decimals of a number are kept as a score: rules compare in millionths."""
 
+_UNIT: Final = 10.0**DECIMALS
+_EXACT: Final = 2.0**53 / _UNIT
+
 Role = Literal["champion", "challenger"]
 
 Said = tuple[int, Output]
 """A version, and its output."""
+
+
+def rounded(output: float) -> float:
+    """A finite number as it is kept. Several times as fast as `round` to decimals, which goes by way of text.
+
+    >>> rounded(0.1234567), rounded(-2.0), rounded(1e300)
+    (0.123457, -2.0, 1e+300)
+    """
+    return round(output * _UNIT) / _UNIT if -_EXACT < output < _EXACT else output
 
 
 @dataclass
@@ -112,7 +124,7 @@ class Held:
                 return one.version, output
             if self.model.task != "clustering" and isinstance(output, int | float) and math.isfinite(output):
                 self.counts["predicted"] += 1
-                return one.version, round(float(output), DECIMALS)
+                return one.version, rounded(float(output))
             wrong = (
                 "an output that is not a finite number"
                 if self.model.task != "clustering"

@@ -5,16 +5,20 @@ time pass, lets the event count, ends the examples that wait for such an event, 
 rules react to the scores, and may begin an example with what is known at this very moment.
 
 A customer is scored at the first change of what a model's features look at, and then again when something has changed and
-`Scoring.every` is over since the last time: at the change itself or, for a change that came earlier, by a timer. So no score misses a
-change for longer than `every`. Without a change the customer is scored again after `Scoring.refresh`, then after twice as long, and so
-on: as often as a silent customer is worth it, until the profile expires. An example may begin wherever the customer is scored (also
+`Scoring.every` is over since the last time. A change that came earlier than that is caught up with by a timer where a rule asks for the
+score or the model declares `Scoring.refresh`: no such score misses a change for longer than `every`. Else nobody waits for it, and it
+is caught up with at the customer's next event. Without a change the customer is scored again after `refresh`, then after twice as long,
+and so on: as often as a silent customer is worth it, until the profile expires. An example may begin wherever the customer is scored (also
 while no version of the model is known: that is how one comes about). So a model learns from such rows as it is asked about.
 
 `Profile.models` has for each model `[due, digest, scored, again, interval, next example, waiting]`: `due` is the next moment of all,
-`digest` that of the definition, `scored` when the customer was scored last, `again` when that is due without another event (NEVER:
+`digest` that of the definition, `scored` when the customer was scored last, `again` when that is due without another change (NEVER:
 not), `interval` how long the refresh in progress takes (0: a change is to be caught up with), `next example` the earliest moment of
 another one, `waiting` the examples that wait (`online_models.waiting`). It goes when the profile expires, and when the model is gone or
 its definition has another meaning.
+
+`Profile.agenda` is `[due, free, pending, for]`: the earliest `due` of all; the moment before which no change means anything to any model,
+as each has one to catch up with already; the earliest `again` of all; and which rules and models that was worked out for.
 """
 
 from __future__ import annotations
@@ -29,13 +33,13 @@ from online_models.predictor import Output, Predictor
 from online_models.selection import OwnThresholds, mapped
 from online_models.waiting import MOST_WAITING, Examples
 from profiles.event import Event
-from profiles.profile import NEVER, Profile, message_digest, models_due
+from profiles.profile import NEVER, Profile, message_digest
 from rules.compiled import moment
 from rules.definition import ANY_EVENT
 from rules.membership import Run
 from rules.plan import Plan
 from rules.predicates import Predicate
-from rules.step import Decision, Rules, Timer, is_looked_at, step
+from rules.step import Decision, Rules, Timer, count, is_looked_at, step
 from rules.watch import Watch
 
 _DUE: Final = 0
@@ -46,7 +50,8 @@ _INTERVAL: Final = 4
 _NEXT_EXAMPLE: Final = 5
 _WAITING: Final = 6
 
-NOW: Final = -1
+_FOR: Final = 3
+_UNKNOWN: Final = (NEVER, 0, NEVER, 0)
 
 MOST_REASONS: Final = 10
 """Features that an explanation of a score names."""
@@ -60,13 +65,13 @@ class Features(Watch, Protocol):
 
 
 class Served:
-    """One model as it is served under one plan. `bit` is that of its watch in `Decision.watched`."""
+    """One model as it is served under one plan. `bit` is that of its watch in `Decision.watched`, `mask` has it alone."""
 
     def __init__(self, model: Model, features: Features, bit: int, zone: str, held: Held) -> None:
         self.name = model.name
         self.model = model
         self.features = features
-        self.bit = bit
+        self.mask = 1 << bit
         self.held = held
         self.digest = message_digest(model.digest)
         self.every = model.scoring.every
@@ -74,58 +79,31 @@ class Served:
         self.refresh = None if refresh is None else max(refresh, self.every, 1)
         self.examples = Examples(model, zone)
 
-    def shown(self, said: Said, profile: Profile) -> Output:
-        """What rules are to see of what the champion has said: where groups have thresholds of their own, the score that carries them."""
-        champion, output = self.held.champion, said[1]
-        own = champion.thresholds if champion is not None else None
-        if own is None or type(output) is not float or not own.are_meant_by(self.model.fairness):
+    def level(self, version: Version, profile: Profile) -> float | None:
+        """The threshold that a version has for the customer's group; None where it is the one for all."""
+        own = version.thresholds
+        if own is None or not own.are_meant_by(self.model.fairness):
+            return None
+        return own.groups.get(self.examples.group(profile))
+
+    def shown(self, champion: Version, output: Output, profile: Profile) -> Output:
+        """What rules are to see of what the champion says."""
+        level = self.level(champion, profile)
+        if level is None or champion.thresholds is None or not isinstance(output, float):
             return output
-        return mapped(output, own.common, own.of(self.examples.group(profile)))
+        return mapped(output, champion.thresholds.common, level)
 
     def predictions(self, row: Row, said: Said | None, profile: Profile) -> dict[str, list[Any]]:
-        """What all candidates say, for an example to keep: as they said it, and the threshold of the customer's group beside it."""
+        """What all candidates say, as they say it, for an example to keep; beside it the threshold of the customer's group."""
         found = self.held.predictions(row, said)
-        fairness = self.model.fairness
-        if fairness is not None and fairness.constrain:
-            group = self.examples.group(profile)
-            for name, one in found.items():
-                own = self.held.versions[name].thresholds
-                if own is not None and own.are_meant_by(fairness) and group in own.groups:
-                    one.append(own.groups[group])
+        for name, one in found.items():
+            if (level := self.level(self.held.versions[name], profile)) is not None:
+                one.append(level)
         return found
 
-    def fairness(self, champion: Version, row: Row, profile: Profile) -> dict[str, Any] | None:
-        """How a row's score comes of what the champion says of it, where the customer's group has a threshold of its own."""
-        own, group = champion.thresholds, self.examples.group(profile)
-        if own is None or not own.are_meant_by(self.model.fairness) or group not in own.groups:
-            return None
-        said = champion.predictor.predict(row) if champion.predictor is not None else None
-        if not isinstance(said, float):
-            return None
-        output = round(said, DECIMALS)
-        return {
-            "trait": own.trait,
-            "threshold": own.common,
-            "own_threshold": own.of(group),
-            "model_says": output,
-            "score": mapped(output, own.common, own.of(group)),
-        }
-
-    def settle_due(self, state: list[Any]) -> None:
-        """Say in the state when the model is to be looked at next."""
-        due = self.examples.due(state[_WAITING])
-        state[_DUE] = state[_AGAIN] if state[_AGAIN] < due else due
-
-    def touch(self, state: list[Any], clock: int) -> bool:
-        """Take notice of a change. True if the customer is to be scored now, else that is due when `every` is over."""
-        free: int = state[_SCORED] + self.every
-        state[_INTERVAL] = 0
-        if clock >= free:
-            return True
-        if state[_AGAIN] != free:
-            state[_AGAIN] = free
-            self.settle_due(state)
-        return False
+    def is_timed(self, plan: Plan) -> bool:
+        """Whether the customer is scored without an event, too: a rule asks for the score, or the model says how often."""
+        return self.refresh is not None or self.name in plan.by_score
 
     def scored(self, state: list[Any], clock: int) -> None:
         """Note that the customer is scored at `clock`, and when that is due again if nothing changes."""
@@ -137,9 +115,7 @@ class Served:
         state[_AGAIN] = clock + state[_INTERVAL]
 
     def is_example(self, state: list[Any], clock: int, customer: str) -> bool:
-        """Whether an example begins; whether or not this moment is of the sampled share, the next one has to wait."""
-        if clock < state[_NEXT_EXAMPLE]:
-            return False
+        """Whether an example begins, where it may; whether or not this moment is of the sampled share, the next one has to wait."""
         state[_NEXT_EXAMPLE] = clock + self.examples.apart
         return self.examples.is_sampled(customer, clock)
 
@@ -158,6 +134,9 @@ class Serving:
             known = before.models.get(model.name) if before is not None else None
             held = known.held if known is not None and known.model.digest == model.digest else Held(model)
             self.models[model.name] = Served(model, read, bit, zone, held)
+        self._all = tuple(self.models.values())
+        digests = b"".join(one.digest for one in self._all)
+        self.code = int.from_bytes(message_digest(digests.hex())[:7]) if digests else 0
         self._targets: dict[str, list[tuple[Served, Predicate | None]]] = {}
         for one in self.models.values():
             if one.model.target is not None:
@@ -191,6 +170,109 @@ class Serving:
         """The models whose target may mean an event of this name, with what else must hold of it."""
         return self._targets.get(name, self._any)
 
+    def plan_ahead(self, profile: Profile, rules: Rules) -> None:
+        """Work out when to look at the profile next, after its models' states have changed."""
+        states, awaited = profile.models, rules.plan.by_score
+        due = free = pending = NEVER
+        for served in self._all:
+            state = states.get(served.name)
+            if state is None:
+                free = 0
+                continue
+            _, _, scored, again, interval, _, waiting = state
+            next_due = waiting[0][0] + served.examples.within if waiting else NEVER
+            if again < next_due and (served.refresh is not None or served.name in awaited):
+                next_due = again
+            state[_DUE] = next_due
+            if next_due < due:
+                due = next_due
+            if again < pending:
+                pending = again
+            if interval:
+                free = 0
+            elif scored + served.every < free:
+                free = scored + served.every
+        profile.agenda = [due, free, pending, rules.code ^ self.code]
+
+    def look(
+        self, profile: Profile, rules: Rules, decision: Decision, customer: str, clock: int, watermark: int
+    ) -> None:
+        """Score the customer at an event where something has changed as `decision` says or had changed too early, or a refresh is due."""
+        states, watched = profile.models, decision.watched
+        due: list[tuple[Served, list[Any]]] = []
+        for served in self._all:
+            state = states.get(served.name)
+            if watched & served.mask:
+                if state is None:
+                    # As if scored so long ago that it may be again.
+                    state = states[served.name] = [NEVER, served.digest, clock - served.every, NEVER, 0, 0, []]
+                state[_INTERVAL] = 0
+                free = state[_SCORED] + served.every
+                if clock < free:
+                    state[_AGAIN] = free
+                    continue
+            elif state is None or state[_AGAIN] > clock:
+                continue
+            due.append((served, state))
+        if due:
+            self._score(due, profile, rules, decision, customer, clock, watermark)
+
+    def again(self, profile: Profile, rules: Rules, decision: Decision, customer: str, moment: int) -> None:
+        """Score the customer at a moment without an event."""
+        due = [
+            (served, state)
+            for served in self._all
+            if (state := profile.models.get(served.name)) is not None
+            and state[_AGAIN] <= moment
+            and served.is_timed(rules.plan)
+        ]
+        self._score(due, profile, rules, decision, customer, max(moment, profile.latest), moment - 1)
+
+    def _score(
+        self,
+        due: list[tuple[Served, list[Any]]],
+        profile: Profile,
+        rules: Rules,
+        decision: Decision,
+        customer: str,
+        clock: int,
+        watermark: int,
+    ) -> None:
+        """Score by these models, let the rules react, and begin examples with where the customer stands then."""
+        written, awaited = profile.scores, rules.plan.by_score
+        scores: dict[str, Output] = {}
+        begin: list[tuple[Served, list[Any], Row, Said | None]] = []
+        for served, state in due:
+            served.scored(state, clock)
+            is_example = clock >= state[_NEXT_EXAMPLE] and served.is_example(state, clock, customer)
+            champion = served.held.champion
+            if is_example or champion is not None:
+                row = served.features.read(profile, clock)
+                before = written.get(served.name)
+                found = served.held.score(row, before[0] if before is not None else None)
+                if is_example:
+                    begin.append((served, state, row, found))
+                if found is None or champion is None:
+                    continue
+                shown = found[1] if champion.thresholds is None else served.shown(champion, found[1], profile)
+                if served.name in awaited:
+                    scores[served.name] = shown
+                else:
+                    written[served.name] = [shown, clock]
+        if scores:
+            Run(profile, rules, decision, customer).rescore(scores, clock)
+        for served, state, row, found in begin:
+            examples, waiting = served.examples, state[_WAITING]
+            if len(waiting) >= 2 * MOST_WAITING:
+                # The watermark is further behind than a window is long: the first one has ended for long.
+                decision.examples = decision.examples + examples.end(waiting, customer)
+            begun = examples.begin(profile, waiting, clock, row, served.predictions(row, found, profile))
+            if served.model.target is None:
+                decision.examples = [
+                    *decision.examples,
+                    examples.unlabelled(begun, max(clock, watermark + 1), customer),
+                ]
+
     def tidy(self, profile: Profile, plan: Plan) -> None:
         """Let go of what is kept for models that are gone or mean something else; of one that is gone also the score, unless a rule asks
         for it still."""
@@ -200,6 +282,7 @@ class Serving:
                 profile.scores.pop(name, None)
             if served is None or state[_DIGEST] != served.digest:
                 del profile.models[name]
+        profile.agenda = []
 
     def reasons(self, model: str, profile: Profile, clock: int) -> dict[str, Any] | None:
         """What the champion makes of a customer at a moment: `version`, `candidate`, when the score came (`scored_at`), and by feature how
@@ -218,8 +301,19 @@ class Serving:
             "version": champion.version,
             "scored_at": moment(written[1]) if written is not None else None,
             "features": [{"feature": name, "contribution": contribution} for name, contribution in moved],
-            "fairness": one.fairness(champion, row, profile),
+            "fairness": _fairness(one, champion, row, profile),
         }
+
+
+def _fairness(served: Served, champion: Version, row: Row, profile: Profile) -> dict[str, Any] | None:
+    """How a row's score comes of what the champion says of it, where the customer's group has a threshold of its own."""
+    own, level = champion.thresholds, served.level(champion, profile)
+    output = champion.predictor.predict(row) if champion.predictor is not None and level is not None else None
+    if own is None or level is None or not isinstance(output, float):
+        return None
+    said = round(output, DECIMALS)
+    shown = mapped(said, own.common, level)
+    return {"trait": own.trait, "threshold": own.common, "own_threshold": level, "model_says": said, "score": shown}
 
 
 NO_MODELS: Final = Serving((), ())
@@ -241,196 +335,152 @@ def advance(
         if profile is not None and profile.models:
             NO_MODELS.tidy(profile, rules.plan)
         return step(profile, rules, happening, watermark, None, customer)
-    due = NEVER
-    if profile is not None and profile.models:
-        if not profile.models.keys() <= serving.models.keys():
-            serving.tidy(profile, rules.plan)
-        due = models_due(profile)
+    agenda = profile.agenda if profile is not None else None
+    if profile is not None and profile.models and (not agenda or agenda[_FOR] != rules.code ^ serving.code):
+        serving.tidy(profile, rules.plan)
+        serving.plan_ahead(profile, rules)
+        agenda = profile.agenda
     if type(happening) is Timer:
-        return _wake(profile, rules, serving, happening, watermark, customer, due)
+        return _wake(profile, rules, serving, happening, watermark, customer)
     event: Event = happening  # type: ignore[assignment]
-    return _count(profile, rules, serving, event, watermark, due)
+    if not agenda or agenda[_DUE] <= event.event_time or agenda[_DUE] <= watermark or serving.targets(event.name):
+        return _count(profile, rules, serving, event, watermark)
+    # The common case by itself: nothing is due before the event, and most events change nothing for any model.
+    after, decision = count(profile, rules, event, watermark)
+    due, free, pending, _ = agenda
+    if after is None or after is not profile:
+        return _counted(after, rules, serving, event, watermark, decision, after is not profile)
+    clock = after.latest if after.latest > watermark else watermark
+    if decision.outcome == "applied" and (pending <= clock or (decision.watched and free <= clock)):
+        return _counted(after, rules, serving, event, watermark, decision, False)
+    if due < decision.next_timer:
+        decision.next_timer = due
+    return after, decision
 
 
 def _wake(
-    profile: Profile | None,
-    rules: Rules,
-    serving: Serving,
-    timer: Timer,
-    watermark: int,
-    customer: str,
-    due: int,
+    profile: Profile | None, rules: Rules, serving: Serving, timer: Timer, watermark: int, customer: str
 ) -> tuple[Profile | None, Decision]:
     to = max(timer.due, watermark)
-    if profile is None or due > to:
-        profile, decision = step(profile, rules, timer, watermark, None, customer)
-        if profile is not None and due < decision.next_timer:
-            decision.next_timer = due
-        return profile, decision
-    turn = _Turn(profile, rules, serving, customer, Decision("timer"))
-    turn.pass_time(to, to)
-    profile, after = step(profile, rules, timer, watermark, None, customer)
-    return turn.concluded(profile, after)
+    passing = None
+    if profile is not None and profile.agenda and profile.agenda[_DUE] <= to:
+        passing = _Passing(profile, rules, serving, customer)
+        passing.until(to, to)
+    profile, decision = step(profile, rules, timer, watermark, None, customer)
+    if passing is not None:
+        passing.precede(decision)
+    if profile is not None and profile.agenda:
+        decision.next_timer = _next_timer(profile, rules)
+    return profile, decision
 
 
 def _count(
-    profile: Profile | None, rules: Rules, serving: Serving, event: Event, watermark: int, due: int
+    profile: Profile | None, rules: Rules, serving: Serving, event: Event, watermark: int
 ) -> tuple[Profile | None, Decision]:
-    time, customer = event.event_time, event.customer
-    turn: _Turn | None = None
-    before = profile
+    """An event before which something may be due, or of which examples may wait."""
+    time = event.event_time
     passed = watermark if watermark >= time else time - 1
-    if due <= passed and profile is not None and is_looked_at(profile, event, watermark, rules.plan.limits):
-        turn = _Turn(profile, rules, serving, customer, Decision())
-        turn.pass_time(passed, watermark)
-    profile, decision = step(profile, rules, event, watermark)
-    if turn is None:
-        if profile is None:
-            return None, decision
-        if profile is before and due > time and not (profile.models and serving.targets(event.name)):
-            if decision.watched:
-                due = _put_off(profile, serving, decision.watched, due, watermark)
-            if due != NOW:
-                if due < decision.next_timer:
-                    decision.next_timer = due
-                return profile, decision
-        turn = _Turn(profile, rules, serving, customer, Decision())
-    elif profile is not before:
-        turn.expire()
-        if profile is not None:
-            turn.profile = profile
-    if profile is None or decision.outcome != "applied":
-        return turn.concluded(profile, decision)
-    turn.take_over(decision)
-    turn.label(event, watermark)
-    turn.score(profile.latest if profile.latest > watermark else watermark, decision.watched, watermark)
-    return turn.concluded(profile, decision)
+    if (
+        profile is None
+        or not profile.agenda
+        or profile.agenda[_DUE] > passed
+        or not is_looked_at(profile, event, watermark, rules.plan.limits)
+    ):
+        after, decision = count(profile, rules, event, watermark)
+        return _counted(after, rules, serving, event, watermark, decision, after is not profile)
+    passing = _Passing(profile, rules, serving, event.customer)
+    passing.until(passed, watermark)
+    after, decision = count(profile, rules, event, watermark)
+    if after is not profile:
+        passing.expire()
+    passing.precede(decision)
+    return _counted(after, rules, serving, event, watermark, decision, True)
 
 
-def _put_off(profile: Profile, serving: Serving, watched: int, due: int, watermark: int) -> int:
-    """Take notice of changes that all come before the customer may be scored again, which is what most do: when models are to be looked
-    at next. NOW where anything else is to be done, or may be; then nothing has happened that taking notice once more would change.
-    """
-    clock = profile.latest if profile.latest > watermark else watermark
-    if due <= clock:
-        return NOW
-    states = profile.models
-    for served in serving.models.values():
-        if watched >> served.bit & 1:
-            state = states.get(served.name)
-            if state is None or state[_DIGEST] != served.digest or served.touch(state, clock):
-                return NOW
-            if state[_DUE] < due:
-                due = state[_DUE]
-    return due
+def _counted(
+    profile: Profile | None,
+    rules: Rules,
+    serving: Serving,
+    event: Event,
+    watermark: int,
+    decision: Decision,
+    is_other: bool,
+) -> tuple[Profile | None, Decision]:
+    """What models make of an event after the step; `is_other`: when to look next is no more what it was."""
+    if profile is None:
+        return None, decision
+    due, free, pending, _ = profile.agenda or _UNKNOWN
+    if decision.outcome == "applied":
+        if (targets := serving.targets(event.name)) and profile.models:
+            is_other = _label(profile, targets, event, watermark, decision) or is_other
+        clock = profile.latest if profile.latest > watermark else watermark
+        if pending <= clock or (decision.watched and free <= clock):
+            serving.look(profile, rules, decision, event.customer, clock, watermark)
+            is_other = True
+    if is_other:
+        serving.plan_ahead(profile, rules)
+        decision.next_timer = _next_timer(profile, rules)
+    elif due < decision.next_timer:
+        decision.next_timer = due
+    return profile, decision
 
 
-class _Turn:
-    """What models do on one arrival of one customer. `decision` gathers transitions and examples in their order."""
+def _label(
+    profile: Profile, targets: list[tuple[Served, Predicate | None]], event: Event, watermark: int, decision: Decision
+) -> bool:
+    """End, or add to, the examples that wait for such an event; whether there were any."""
+    found = False
+    for served, is_meant in targets:
+        state = profile.models.get(served.name)
+        if state is not None and state[_WAITING] and (is_meant is None or is_meant(event)):
+            ended = served.examples.take(state[_WAITING], event, watermark, event.customer)
+            decision.examples = decision.examples + ended
+            found = True
+    return found
 
-    __slots__ = ("customer", "decision", "expires", "profile", "rules", "serving", "states")
 
-    def __init__(self, profile: Profile, rules: Rules, serving: Serving, customer: str, decision: Decision) -> None:
+def _next_timer(profile: Profile, rules: Rules) -> int:
+    """When to look again, by what the profile is now."""
+    return min(profile.due, profile.latest + rules.plan.limits.expiry, profile.agenda[_DUE])
+
+
+class _Passing:
+    """Time that passes for one customer without an event, up to what comes next. `decision` gathers what comes about, in its order."""
+
+    __slots__ = ("customer", "decision", "expires", "profile", "rules", "serving")
+
+    def __init__(self, profile: Profile, rules: Rules, serving: Serving, customer: str) -> None:
         self.profile = profile
         self.rules = rules
         self.serving = serving
         self.customer = customer
-        self.decision = decision
-        self.states = profile.models
+        self.decision = Decision("timer")
         self.expires = profile.latest + rules.plan.limits.expiry
 
-    def pass_time(self, to: int, settled: int) -> None:
+    def until(self, to: int, settled: int) -> None:
         """Let pass, in order, all that is due up to `to`; what came of examples is known up to `settled`."""
-        self.serving.tidy(self.profile, self.rules.plan)
-        while True:
-            again = min((state[_AGAIN] for state in self.states.values()), default=NEVER)
+        profile, rules, serving = self.profile, self.rules, self.serving
+        timed = [name for name in profile.models if serving.models[name].is_timed(rules.plan)]
+        while timed:
+            again = min(profile.models[name][_AGAIN] for name in timed)
             if again > to or again >= self.expires:
                 break
-            _, decision = step(self.profile, self.rules, Timer(again), again, None, self.customer)
+            _, decision = step(profile, rules, Timer(again), again, None, self.customer)
             self.decision.transitions += decision.transitions
-            self.score(max(again, self.profile.latest), 0, again - 1)
+            serving.again(profile, rules, self.decision, self.customer, again)
         self.settle(min(settled, self.expires))
+        serving.plan_ahead(profile, rules)
 
     def settle(self, until: int) -> None:
         """End the examples whose window is over."""
-        for name, state in self.states.items():
-            if state[_DUE] <= until:
-                served = self.serving.models[name]
-                self.decision.examples += served.examples.settle(state[_WAITING], until, self.customer)
-                served.settle_due(state)
+        for name, state in self.profile.models.items():
+            self.decision.examples += self.serving.models[name].examples.settle(state[_WAITING], until, self.customer)
 
     def expire(self) -> None:
         """Of a profile that is gone, the examples whose outcome was known before; that of the others never will be."""
         self.settle(self.expires)
-        self.states = {}
 
-    def label(self, event: Event, watermark: int) -> None:
-        """End, or add to, the examples that wait for such an event."""
-        for served, is_meant in self.serving.targets(event.name):
-            state = self.profile.models.get(served.name)
-            if state is not None and state[_WAITING] and (is_meant is None or is_meant(event)):
-                self.decision.examples += served.examples.take(state[_WAITING], event, watermark, self.customer)
-                served.settle_due(state)
-
-    def score(self, clock: int, watched: int, watermark: int) -> None:
-        """Score the customer where that is due at `clock` or something has changed, let the rules react, and begin examples."""
-        due: list[tuple[Served, list[Any]]] = []
-        states = self.profile.models
-        for served in self.serving.models.values():
-            state = states.get(served.name)
-            if watched >> served.bit & 1:
-                if state is None or state[_DIGEST] != served.digest:
-                    # As if scored so long ago that it may be again.
-                    state = states[served.name] = [NEVER, served.digest, clock - served.every, NEVER, 0, 0, []]
-                if served.touch(state, clock):
-                    due.append((served, state))
-            elif state is not None and state[_AGAIN] <= clock:
-                due.append((served, state))
-        if due:
-            self._score(due, clock, watermark)
-
-    def _score(self, due: list[tuple[Served, list[Any]]], clock: int, watermark: int) -> None:
-        profile, customer = self.profile, self.customer
-        scores: dict[str, Output] = {}
-        begin: list[tuple[Served, list[Any], Row, Said | None]] = []
-        for served, state in due:
-            served.scored(state, clock)
-            is_example = served.is_example(state, clock, customer)
-            if not is_example and served.held.champion is None:
-                served.settle_due(state)
-                continue
-            row = served.features.read(profile, clock)
-            before = profile.scores.get(served.name)
-            found = served.held.score(row, before[0] if before is not None else None)
-            if found is not None:
-                scores[served.name] = served.shown(found, profile)
-            if is_example:
-                begin.append((served, state, row, found))
-            else:
-                served.settle_due(state)
-        if scores:
-            Run(profile, self.rules, self.decision, customer).rescore(scores, clock)
-        for served, state, row, found in begin:
-            examples, waiting = served.examples, state[_WAITING]
-            if len(waiting) >= 2 * MOST_WAITING:
-                # The watermark is further behind than a window is long: the first one has ended for long.
-                self.decision.examples += examples.end(waiting, customer)
-            begun = examples.begin(profile, waiting, clock, row, served.predictions(row, found, profile))
-            if served.model.target is None:
-                self.decision.examples.append(examples.unlabelled(begun, max(clock, watermark + 1), customer))
-            served.settle_due(state)
-
-    def take_over(self, decision: Decision) -> None:
-        """Go on with the decision of the event, behind what has come about before it."""
+    def precede(self, decision: Decision) -> None:
+        """Put what came about before the decision of what came next."""
         decision.transitions = self.decision.transitions + decision.transitions
         decision.examples = self.decision.examples + decision.examples
-        self.decision = decision
-
-    def concluded(self, profile: Profile | None, decision: Decision) -> tuple[Profile | None, Decision]:
-        """The answer: all that came about, and when to look again."""
-        if decision is not self.decision:
-            self.take_over(decision)
-        if profile is not None:
-            expires = profile.latest + self.rules.plan.limits.expiry
-            decision.next_timer = min(profile.due, expires, models_due(profile))
-        return profile, decision

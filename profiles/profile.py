@@ -28,7 +28,8 @@ class Profile(msgspec.Struct, array_like=True, gc=False):
     `recent`: digests of the newest message ids, 8 bytes each. `traits`: name to [value or None, event time of the write].
     `slots`: slot key to the slot's own state. `segments`: name to [since (0 when out), deadline, ...]; see `rules.membership` for
     what a latched one adds. `scores`: model to [its newest output, when it came]. `waiting`: what came while segments are
-    warming; see `rules.handover`. `models`: name to [the next moment that the model waits for, ...]; see `online_models.serving`.
+    warming; see `rules.handover`. `models`: name to [the next moment that the model waits for, ...], and `agenda`, what comes of
+    all of them: see `online_models.serving`; empty where that has to be worked out first.
     """
 
     rules: int = 0
@@ -43,6 +44,7 @@ class Profile(msgspec.Struct, array_like=True, gc=False):
     scores: dict[str, list[Any]] = {}
     waiting: list[Any] = []
     models: dict[str, list[Any]] = {}
+    agenda: list[int] = []
 
 
 class UnknownCodec(Exception):

@@ -70,6 +70,14 @@ def reader(path: str) -> Read:
         (only,) = parts
         if root == "properties":
             return lambda event: event.properties.get(only)
+    if len(parts) == 2 and root == "context":
+        first, second = parts
+
+        def of_context(event: Any) -> Any:
+            value = event.context.get(first)
+            return value.get(second) if type(value) is dict else None
+
+        return of_context
 
     def read(event: Any) -> Any:
         value = getattr(event, root)

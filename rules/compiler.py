@@ -199,6 +199,10 @@ class Compiler:
         tests: tuple[Any, ...] = (sorted(map(repr, ref.where)),)
         return tests if ref.during is None else (*tests, repr(ref.during), self.zone(ref.during.zone))
 
+    def arrivals(self) -> int:
+        """What changes with every event of the customer."""
+        return self.slot("arrivals", EventRef(ANY_EVENT), (), lambda key: slots.Arrivals(key, NEVER)).key
+
     def times(self, ref: EventRef, window: int, keep: int) -> int:
         slot = cast(slots.Times, self.slot("times", ref, (), lambda key: slots.Times(key, window, keep)))
         slot.keep = max(slot.keep, keep)

@@ -165,7 +165,7 @@ class Changeover:
     def _adopted(self, shadow: Profile, watermark: int, customer: str) -> tuple[Profile, Decision]:
         """A customer of whom only history knows: all of the shadow, and none of its transitions was ever announced."""
         shadow.sequence = 0
-        shadow.models, shadow.scores = {}, {}
+        shadow.models, shadow.agenda, shadow.scores = {}, [], {}
         everything = self.live.plan.bits.keys()
         clock = max(shadow.latest, watermark)
         return shadow, take_over(shadow, self.live, customer, clock, dict.fromkeys(everything, False))

@@ -35,7 +35,7 @@ class Newest(Slot):
     says the same as the one before.
     """
 
-    __slots__ = ("every", "kept", "read")
+    __slots__ = ("every", "is_plain", "kept", "read")
 
     def __init__(
         self, key: int, retention: int, path: str, kept: Callable[[Any], Any] = plain, every: bool = True
@@ -43,21 +43,27 @@ class Newest(Slot):
         super().__init__(key, retention)
         self.read = reader(path)
         self.kept = kept
+        self.is_plain = kept is plain
         self.every = every
 
     def add(self, slots: State, time: int, event: Any, clock: int) -> int:
-        value = self.kept(self.read(event))
-        if value is None:
-            return 0
+        value = self.read(event)
+        if type(value) is not str or len(value) > LONGEST_KEPT or not self.is_plain:
+            value = self.kept(value)
+            if value is None:
+                return 0
         state = slots.get(self.key)
         if state is None:
             slots[self.key] = [time, value]
             return 1
         if time < state[0]:
             return 0
-        same = type(state[1]) is type(value) and state[1] == value
-        state[:] = time, value
-        return int(self.every or not same)
+        known = state[1]
+        state[0] = time
+        if known == value and type(known) is type(value):
+            return 1 if self.every else 0
+        state[1] = value
+        return 1
 
     def newest(self, state: list[Any]) -> int | None:
         return int(state[0])

@@ -117,7 +117,9 @@ def compile_test(test: Test) -> Predicate:
         return direct
     read = reader(test.path)
     if test.operator is Operator.EXISTS:
-        return lambda event: holds(read(event))
+        if test.operand:
+            return lambda event: read(event) is not None
+        return lambda event: read(event) is None
 
     def present(event: Any) -> bool:
         value = read(event)

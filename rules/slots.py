@@ -84,6 +84,15 @@ class Times(Slot):
         return state[-1] if state else None
 
 
+class Arrivals(Slot):
+    """Every event there is, of which the profile itself knows the newest (`Profile.latest`): nothing is kept."""
+
+    __slots__ = ()
+
+    def add(self, slots: State, time: int, event: Any, clock: int) -> int:
+        return 1
+
+
 class First(Slot):
     """The earliest event time."""
 

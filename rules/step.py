@@ -19,6 +19,7 @@ __all__ = [
     "Scores",
     "Timer",
     "Transition",
+    "count",
     "forget_due",
     "is_looked_at",
     "step",
@@ -44,7 +45,7 @@ def step(
     """
     if type(arrival) is Timer:
         return _wake(profile, rule_set, arrival, watermark, scores or NO_SCORES, customer)
-    return _count(profile, rule_set, arrival, watermark, scores or NO_SCORES)  # type: ignore[arg-type]
+    return count(profile, rule_set, arrival, watermark, scores or NO_SCORES)  # type: ignore[arg-type]
 
 
 def _wake(
@@ -64,10 +65,10 @@ def _wake(
     return profile, decision
 
 
-def _count(
-    profile: Profile | None, rule_set: Rules, event: Event, watermark: int, scores: Scores
+def count(
+    profile: Profile | None, rule_set: Rules, event: Event, watermark: int, scores: Scores = NO_SCORES
 ) -> tuple[Profile | None, Decision]:
-    """An event: refuse it, or let pass what is due before it, count it, and look at what it touches."""
+    """`step` for an event: refuse it, or let pass what is due before it, count it, and look at what it touches."""
     plan = rule_set.plan
     limits = plan.limits
     time = event.event_time
@@ -210,6 +211,7 @@ def forget_due(profile: Profile, until: int) -> int:
             entry[1] = NEVER
     profile.due = min((entry[1] for entry in profile.segments.values()), default=NEVER)
     profile.models = {name: state for name, state in profile.models.items() if state[0] > until}
+    profile.agenda = []
     return min(profile.due, models_due(profile))
 
 

@@ -32,11 +32,13 @@ class Past:
     """All that has arrived, and what came of it. `of` is the event that the features count.
 
     One that is older than `kept` changes nothing. A rule that counts the same may have it kept for longer than the features ask for.
+    `awaited`: a rule asks for the score.
     """
 
     model: Model
     of: str
     kept: int
+    awaited: bool = False
     applied: list[Event] = field(default_factory=list)
     changes: list[int] = field(default_factory=list)
     scored: list[Scored] = field(default_factory=list)
@@ -60,7 +62,7 @@ class Past:
         return [float(sum(at - WINDOW < time <= at for time in times)), tier[-1] if tier else None]
 
     def next_moment(self) -> int | None:
-        """When the customer is to be scored next if nothing comes."""
+        """When the customer is to be scored next, without another change."""
         if not self.scored:
             return None
         last = self.scored[-1].at
@@ -80,6 +82,8 @@ class Past:
         self.causes.append(by_change)
 
     def pass_time(self, to: int) -> None:
+        if not self.awaited and self.model.scoring.refresh is None:
+            return  # nobody waits for it
         while (moment := self.next_moment()) is not None and moment <= to:
             self.score(moment, None, bool(self.changes) and self.changes[-1] == len(self.scored))
 
@@ -96,9 +100,18 @@ class Past:
             self.score(self.clock, number, bool(self.changes) and self.changes[-1] == len(self.scored))
 
 
-def live(model: Model, of: str, kept: int, arrivals: Sequence[Event], counted: Sequence[bool], until: int) -> Past:
+def live(
+    model: Model,
+    of: str,
+    kept: int,
+    arrivals: Sequence[Event],
+    counted: Sequence[bool],
+    until: int,
+    *,
+    awaited: bool = False,
+) -> Past:
     """What happened up to and including `until`; `counted` says which arrivals were applied."""
-    past = Past(model, of, kept)
+    past = Past(model, of, kept, awaited)
     for number, event in enumerate(arrivals):
         if counted[number]:
             past.arrive(number, event)

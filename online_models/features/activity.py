@@ -38,6 +38,8 @@ class Recency:
 
 
 def _attach_recency(compiler: Compiler, one: Recency) -> Attached:
+    if one.ref == EventRef(ANY_EVENT):
+        return Attached((logarithmic(_silent_for, one.log),), frozenset((compiler.arrivals(),)))
     key = compiler.times(one.ref, NEVER, 1)
 
     def read(profile: Profile, clock: int) -> float | None:
@@ -45,6 +47,10 @@ def _attach_recency(compiler: Compiler, one: Recency) -> Attached:
         return (clock - times[-1]) / DAY if times else None
 
     return Attached((logarithmic(read, one.log),), frozenset((key,)))
+
+
+def _silent_for(profile: Profile, clock: int) -> float | None:
+    return (clock - profile.latest) / DAY if profile.latest else None
 
 
 @dataclass(frozen=True)

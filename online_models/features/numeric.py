@@ -21,8 +21,8 @@ from rules.newest import Newest
 _ORDER: Final = "Order Completed"
 _CART: Final = "Cart Updated"
 
-_DIGITS: Final = 9
-"""Logarithms are rounded to so many, as the last bit of one is not the same on every machine. All else is divided once, which is."""
+_FINEST: Final = 1e9
+"""Logarithms are rounded to its inverse, as the last bit of one is not the same on every machine. All else is divided once, which is."""
 
 
 def logarithmic(read: Callable[[Profile, int], float | None], wanted: bool) -> Read:
@@ -34,7 +34,8 @@ def logarithmic(read: Callable[[Profile, int], float | None], wanted: bool) -> R
         value = read(profile, clock)
         if not value:
             return value
-        return round(log1p(value), _DIGITS) if value > 0 else -round(log1p(-value), _DIGITS)
+        part = round(log1p(value if value > 0 else -value) * _FINEST) / _FINEST
+        return part if value > 0 else -part
 
     return log
 

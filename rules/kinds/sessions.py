@@ -43,7 +43,8 @@ class Sessions(Slot):
             return 1
         newest = state[-1]
         if newest[0] <= time < newest[1] + self.gap:
-            newest[1] = max(newest[1], time)
+            if time > newest[1]:
+                newest[1] = time
             newest[2] += 1
             return 1
         before = list(newest)

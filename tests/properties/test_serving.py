@@ -63,7 +63,8 @@ def test_rules_react_as_if_the_scores_had_been_handed_to_the_step(served: Model,
     customer.wake(until, "each")
     by_hand = Customer(customer.rules)
     applied = counted(customer, story)
-    scored = live(served, COUNTED, customer.kept, story.history, applied, until).scored
+    awaited = served.name in customer.rules.plan.by_score
+    scored = live(served, COUNTED, customer.kept, story.history, applied, until, awaited=awaited).scored
     for number, event in enumerate(story.history):
         while applied[number] and scored and scored[0].after is None and scored[0].at < event.event_time:
             hand(by_hand, scored.pop(0))

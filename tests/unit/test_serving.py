@@ -55,8 +55,8 @@ def test_a_change_is_scored_at_once_only_when_every_is_over(second: int, now: in
     assert scored_at(one) == now
 
 
-def test_a_change_that_came_too_early_is_caught_up_with_by_a_timer() -> None:
-    one = customer(model(scoring=Scoring(10)), says=lambda row: row[0] / 10)
+def test_a_change_that_came_too_early_is_caught_up_with_by_a_timer_where_the_model_refreshes() -> None:
+    one = customer(model(scoring=Scoring(10, 1000)), says=lambda row: row[0] / 10)
     hand(one, "A", 0)
     hand(one, "A", 3)
     assert one.next_timer == T + 10
@@ -64,6 +64,27 @@ def test_a_change_that_came_too_early_is_caught_up_with_by_a_timer() -> None:
     assert one.profile is not None and one.profile.scores["m"] == [0.1, T]
     one.wake(T + 10, "each")
     assert one.profile.scores["m"] == [0.2, T + 10]
+    assert one.next_timer == T + 1010
+
+
+def test_a_change_that_came_too_early_is_caught_up_with_by_a_timer_where_a_rule_asks_for_the_score() -> None:
+    one = customer(model(scoring=Scoring(10)), LIKELY, says=lambda row: row[0] / 10)
+    hand(one, "A", 0)
+    hand(one, "A", 3)
+    assert one.next_timer == T + 10
+
+
+def test_a_change_that_came_too_early_waits_for_the_next_event_where_nobody_waits_for_the_score() -> None:
+    one = customer(model(scoring=Scoring(10)), says=lambda row: row[0] / 10)
+    hand(one, "A", 0)
+    hand(one, "A", 3)
+    hand(one, "Other", 9)
+    one.wake(T + 11, "each")
+    assert one.profile is not None and one.profile.scores["m"] == [0.1, T]
+    hand(one, "Other", 12)
+    assert one.profile.scores["m"] == [0.2, T + 12]
+    hand(one, "Other", 30)
+    assert one.profile.scores["m"] == [0.2, T + 12]
 
 
 def test_silence_is_scored_at_growing_distances_until_the_profile_expires() -> None:
