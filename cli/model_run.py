@@ -153,6 +153,7 @@ def _of_model(run: Run, model: Model) -> dict[str, Any]:
             for one in thinned(figures)
         ],
         "contests": newest.contests if newest else [],
+        "scores": newest.scores if newest else {},
         "calibration": {
             name: [{"said": said, "came": came, "weight": weight} for said, came, weight in table]
             for (of, name), table in run.calibration.items()

@@ -28,6 +28,7 @@ from cli.model_view import (
     importance_lines,
     number,
     persona_lines,
+    scores_lines,
     share,
     table,
 )
@@ -176,6 +177,7 @@ def _quality_lines(
     ]
     yield from chart(task, thinned(reports), candidates)
     yield from contest_lines(quality.get("contests", ()))
+    yield from scores_lines(quality.get("scores", {}))
     figures = candidates.get(champion, {})
     yield from importance_lines(figures)
     yield from persona_lines(figures)

@@ -11,6 +11,7 @@ from online_models.definition import Model
 from online_models.example import Row
 from online_models.predictor import Output, Predictor
 from online_models.selection import OwnThresholds
+from online_models.usage import Usage
 
 DECIMALS = 6
 """So many decimals of a number are kept as a score: rules compare in millionths."""
@@ -50,7 +51,8 @@ class Held:
 
     A candidate that breaks on a row, or says what cannot be a score, is quarantined until a newer version of it comes. That is said once,
     in `reports`, each `{"kind": "quarantined", "model", "candidate", "version", "reason"}`; a reason holds nothing of any customer.
-    `counts`: how many outputs were asked for, by what came of them (`predicted`, `unknown`, `quarantined`).
+    `counts`: how many outputs were asked for, by what came of them (`predicted`, `unknown`, `quarantined`). `usage`: how it stands with
+    the scores of customers.
 
     >>> class Half:
     ...     def predict(self, row, previous=None): return 0.5
@@ -69,6 +71,7 @@ class Held:
     champion: Version | None = None
     counts: Counter[str] = field(default_factory=Counter)
     reports: list[dict[str, Any]] = field(default_factory=list)
+    usage: Usage = field(default_factory=Usage)
 
     def adopt(
         self,

@@ -241,32 +241,36 @@ class Serving:
         """Score by these models, let the rules react, and begin examples with where the customer stands then."""
         written, awaited = profile.scores, rules.plan.by_score
         scores: dict[str, Output] = {}
-        begin: list[tuple[Served, list[Any], Row, Said | None]] = []
+        begin: list[tuple[Served, list[Any], Row, Said | None, int | None]] = []
         for served, state in due:
             served.scored(state, clock)
             is_example = clock >= state[_NEXT_EXAMPLE] and served.is_example(state, clock, customer)
             champion = served.held.champion
-            if is_example or champion is not None:
-                row = served.features.read(profile, clock)
-                before = written.get(served.name)
-                found = served.held.score(row, before[0] if before is not None else None)
-                if is_example:
-                    begin.append((served, state, row, found))
-                if found is None or champion is None:
-                    continue
-                shown = found[1] if champion.thresholds is None else served.shown(champion, found[1], profile)
-                if served.name in awaited:
-                    scores[served.name] = shown
-                else:
-                    written[served.name] = [shown, clock]
+            before = written.get(served.name)
+            age = clock - before[1] if before is not None else None
+            if not is_example and champion is None:
+                served.held.usage.note(age, False)
+                continue
+            row = served.features.read(profile, clock)
+            found = served.held.score(row, before[0] if before is not None else None)
+            served.held.usage.note(age, found is not None)
+            if is_example:
+                begin.append((served, state, row, found, age))
+            if found is None or champion is None:
+                continue
+            shown = found[1] if champion.thresholds is None else served.shown(champion, found[1], profile)
+            if served.name in awaited:
+                scores[served.name] = shown
+            else:
+                written[served.name] = [shown, clock]
         if scores:
             Run(profile, rules, decision, customer).rescore(scores, clock)
-        for served, state, row, found in begin:
+        for served, state, row, found, age in begin:
             examples, waiting = served.examples, state[_WAITING]
             if len(waiting) >= 2 * MOST_WAITING:
                 # The watermark is further behind than a window is long: the first one has ended for long.
                 decision.examples = decision.examples + examples.end(waiting, customer)
-            begun = examples.begin(profile, waiting, clock, row, served.predictions(row, found, profile))
+            begun = examples.begin(profile, waiting, clock, row, served.predictions(row, found, profile), age)
             if served.model.target is None:
                 decision.examples = [
                     *decision.examples,

@@ -75,7 +75,7 @@ class Quality(msgspec.Struct):
     """How good the candidates of a model were, at `at` (epoch ms of event time).
 
     `candidates`: by name, the figures of each with its `version`, `role` and `examples` learnt. `contests`: how each challenger stands
-    against the champion; see `online_models.contest.Verdict`.
+    against the champion; see `online_models.contest.Verdict`. `scores`: coverage and age of scores; see `online_models.usage.Recent`.
     """
 
     model: str
@@ -84,6 +84,7 @@ class Quality(msgspec.Struct):
     champion: str
     candidates: dict[str, dict[str, Any]]
     contests: list[dict[str, Any]]
+    scores: dict[str, Any] = {}
 
 
 class ModelEvent(msgspec.Struct):

@@ -4,7 +4,7 @@ An example begins with what is known at a moment, and waits for `Target.within` 
 waiting at once (`happens`, `absent`), or adds to the sum. Otherwise the outcome is known when the watermark has reached the end of the
 window: nothing that belongs into it can come any more, in whatever order events arrive within the bound.
 
-A waiting example is `[at, row, predictions, segments, group, sum]`; `sum` is in millionths.
+A waiting example is `[at, row, predictions, segments, group, sum, score age]`; `sum` is in millionths.
 """
 
 from __future__ import annotations
@@ -57,11 +57,17 @@ class Examples:
         return self._sampled >= _ALL or self._draw(customer, at, 0) < self._sampled
 
     def begin(
-        self, profile: Profile, waiting: Waiting, at: int, row: Row, predictions: dict[str, list[Any]]
+        self,
+        profile: Profile,
+        waiting: Waiting,
+        at: int,
+        row: Row,
+        predictions: dict[str, list[Any]],
+        score_age: int | None = None,
     ) -> list[Any]:
         """Let an example wait for its outcome; the same as a list of its own where the model learns without one."""
         names = sorted(name for name, entry in profile.segments.items() if entry[0])
-        begun = [at, row, predictions, names[:MOST_SEGMENTS], self.group(profile), 0]
+        begun = [at, row, predictions, names[:MOST_SEGMENTS], self.group(profile), 0, score_age]
         if self.target is not None:
             waiting.append(begun)
         return begun
@@ -113,9 +119,10 @@ class Examples:
         return [self._example(one, label, known, weight, customer) for one in kept]
 
     def _example(self, one: list[Any], label: float | None, known: int, weight: float, customer: str) -> Example:
-        at, row, predictions, segments, group, _ = one
+        at, row, predictions, segments, group, _, *age = one  # of a profile of before there is none
         model = self.model
-        return Example(model.name, model.digest, customer, at, known, row, label, weight, predictions, segments, group)
+        said = (predictions, segments, group, *age)
+        return Example(model.name, model.digest, customer, at, known, row, label, weight, *said)
 
     def _draw(self, customer: str, at: int, seed: int) -> int:
         text = f"{self.model.name}\0{customer}\0{at}".encode("utf-8", "surrogatepass")

@@ -33,6 +33,7 @@ from flink_jobs.worker import Worker
 from online_models.definition import Candidate, Model
 from online_models.example import Example, Row, decode_example, encode_example
 from online_models.selection import OwnThresholds
+from online_models.usage import Usage
 from online_models.version import Lineage, ModelEvent, ModelVersion, Published, Quality, Retired
 from profiles import Event, Profile
 from rules.errors import RuleError, RuleErrors
@@ -42,6 +43,7 @@ from rules.watch import Watched
 from tests.frames import MONTH, START, Operator, payload, record
 from tests.unit.test_schemas import complaints
 
+HOUR = 3_600_000
 MODELS = {"churn.yaml": "digest 1"}
 
 
@@ -90,7 +92,7 @@ class FakeServing:
         self.words: list[dict[str, Any]] = []
         for model, read in zip(models, features, strict=True):
             known = before.models.get(model.name) if before is not None else None
-            held = SimpleNamespace(counts=Counter[str](), versions={})
+            held = SimpleNamespace(counts=Counter[str](), versions={}, usage=Usage())
             if known is not None and known.model.digest == model.digest:
                 held = known.held
             self.models[model.name] = SimpleNamespace(model=model, features=read, held=held)
@@ -116,6 +118,7 @@ def advance(
     for name, served in serving.models.items() if isinstance(happening, Event) and serving else ():
         said = {one: [held.version, held.predictor.predict([])] for one, held in served.held.versions.items()}
         served.held.counts["predicted"] += len(said)
+        served.held.usage.note(HOUR, bool(said))
         decision.examples = [
             *decision.examples,
             Example(name, served.model.digest, customer, happening.event_time, START, [], 1.0, 1.0, said),
@@ -190,6 +193,8 @@ def test_a_version_is_scored_by_until_a_newer_one_comes() -> None:
     assert shop.foretold()["line"] == [4, 0.75]
     assert shop.counts["models_accepted"] == 3
     assert shop.counts["scored"] == 4
+    assert (shop.counts["scores_due.churn"], shop.counts["scores_given.churn"]) == (3, 2)
+    assert shop.counts["score_age_1h.churn"] == 3
     assert shop.reading.read.count(threading.current_thread().name) == 3, "small ones are read at once"
 
 
