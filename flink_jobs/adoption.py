@@ -53,17 +53,25 @@ class Adoption:
         """Whether versions are being read."""
         return bool(self._reading)
 
-    def take(self, value: bytes, serving: Serving, now: bool) -> None:
-        """Have a record's version adopted; `now`: before this returns. One of a model that is not served is left alone."""
+    def take(self, value: bytes, serving: Serving, now: bool) -> int:
+        """Have a record's version adopted; `now`: before this returns. One of a model that is not served is left alone.
+
+        The version of that candidate that is held afterwards; 0 for none.
+        """
         try:
             record = model_records.read_record(value)
         except ModelRecordError as error:
             self._refuse(None, str(error))
-            return
+            return 0
+        if record.header.version > self._held(record.header, serving):
+            self._read(record, len(value), serving, now)
+        return self._held(record.header, serving)
+
+    def _read(self, record: ModelRecord, size: int, serving: Serving, now: bool) -> None:
         served = serving.models.get(record.header.model)
-        if served is None or self._is_known(record.header, serving):
+        if served is None:
             return
-        if now or len(value) <= SMALL:
+        if now or size <= SMALL:
             self.adopt_read(serving, wait=True)
             done: Future[Made] = Future()
             try:
@@ -96,9 +104,10 @@ class Adoption:
             if serving.adopt(header.model, header.candidate, role, header.version, predictor, thresholds):
                 self.counts["models_accepted"] += 1
 
-    def _is_known(self, header: Header, serving: Serving) -> bool:
-        known = serving.models[header.model].held.versions.get(header.candidate)
-        return known is not None and known.version >= header.version
+    def _held(self, header: Header, serving: Serving) -> int:
+        served = serving.models.get(header.model)
+        known = served.held.versions.get(header.candidate) if served is not None else None
+        return known.version if known is not None else 0
 
     def _made(self, record: ModelRecord, model: Model, features: object) -> Made:
         try:

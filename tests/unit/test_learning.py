@@ -16,7 +16,18 @@ from hypothesis import strategies as st
 
 from flink_jobs import learning as module
 from flink_jobs.adoption import SMALL
-from flink_jobs.frames import BATCH, EXAMPLES, HELLO, MODEL, RESTORE, RULES, SNAPSHOT, WATERMARK, ProtocolError
+from flink_jobs.frames import (
+    BATCH,
+    EXAMPLES,
+    HELLO,
+    MODEL,
+    PROTOCOL_VERSION,
+    RESTORE,
+    RULES,
+    SNAPSHOT,
+    WATERMARK,
+    ProtocolError,
+)
 from flink_jobs.learning import LearningWorker
 from flink_jobs.model_records import (
     LONGEST_VALUE,
@@ -153,10 +164,12 @@ class Shop(Operator):
         scoring = Scoring(parse, lambda model: Features(), FakeServing, self.reading, advance)
         super().__init__(Worker(lambda: MONTH, scoring), with_models() if rules is None else rules, models=models)
 
-    def model(self, made: ModelVersion | bytes, now: bool = False) -> None:
+    def model(self, made: ModelVersion | bytes, now: bool = False) -> int:
+        """Tell of a version; the one that is held then."""
         value = made if isinstance(made, bytes) else encode_version(made)
-        _, outputs, counters = self.ask([MODEL, value, now])
+        _, held, outputs, counters = self.ask([MODEL, value, now])
         self._take(outputs, counters)
+        return int(held)
 
     def foretold(self) -> dict[str, list[Any]]:
         """What is foretold of one more event."""
@@ -201,9 +214,9 @@ def test_a_version_is_scored_by_until_a_newer_one_comes() -> None:
 def test_a_large_version_is_read_beside_the_batches_and_adopted_between_two() -> None:
     shop = Shop()
     shop.model(version(1))
-    shop.model(version(2, body=b"slow0.9" + bytes(SMALL)))
+    assert shop.model(version(2, body=b"slow0.9" + bytes(SMALL))) == 1
     assert shop.foretold() == {"line": [1, 0.5]}, "the one before is there as long as it takes"
-    shop.model(version(3, body=b"slow0.8" + bytes(SMALL)))
+    assert shop.model(version(3, body=b"slow0.8" + bytes(SMALL))) == 1
     shop.reading.go_on.set()
     adoption = shop.worker.adoption
     assert adoption is not None
@@ -231,13 +244,16 @@ def test_after_a_restart_a_version_is_there_before_the_first_customer() -> None:
 
 def test_what_cannot_be_used_is_refused_and_the_version_before_stays() -> None:
     shop = Shop()
-    shop.model(version(1))
-    shop.model(version(2, body=b"none of mine"))
-    shop.model(version(3, digest="digest 2"))
-    shop.model(version(4, "forest"))
-    shop.model(encode_version(version(5))[:-3])
-    shop.model(encode_version(version(6))[:30] + encode_version(version(7))[30:])
-    shop.model(b"nonsense")
+    told = [
+        version(1),
+        version(2, body=b"none of mine"),
+        version(3, digest="digest 2"),
+        version(4, "forest"),
+        encode_version(version(5))[:-3],
+        encode_version(version(6))[:30] + encode_version(version(7))[30:],
+        b"nonsense",
+    ]
+    assert [shop.model(one) for one in told] == [1, 1, 1, 0, 1, 1, 0], "the operator keeps what is held"
     assert shop.foretold() == {"line": [1, 0.5]}
     assert shop.counts["models_refused"] == 6
     assert shop.refusals() == [
@@ -253,7 +269,7 @@ def test_what_cannot_be_used_is_refused_and_the_version_before_stays() -> None:
 
 def test_versions_of_models_that_are_not_there_wait_with_the_operator() -> None:
     shop = Shop(with_models(1, {"other.yaml": "digest 1"}))
-    shop.model(version(1))
+    assert shop.model(version(1)) == 0
     assert shop.counts["models_refused"] == shop.counts["models_accepted"] == 0
 
 
@@ -410,7 +426,7 @@ class Asker:
         self.worker = LearningWorker(Learning(parse, FakeLearner, restore))
         self.counts: Counter[str] = Counter()
         self.said: list[Any] = []
-        assert self.ask(HELLO, 1, 0, 1, b"{}")[0].startswith("learner")
+        assert self.ask(HELLO, PROTOCOL_VERSION, 0, 1, b"{}")[0].startswith("learner")
 
     def ask(self, *frame: Any) -> list[Any]:
         kind, *rest = msgspec.msgpack.decode(self.worker.answer(msgspec.msgpack.encode(frame)))
