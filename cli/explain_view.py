@@ -71,6 +71,24 @@ def _tree(node: dict[str, Any]) -> RenderableType:
 def _branches(tree: Tree, node: dict[str, Any]) -> None:
     for part in node["parts"]:
         _branches(tree.add(_line(part)), part)
+    if node.get("model"):
+        for line in _of_model(node["model"]):
+            tree.add(line)
+
+
+def _of_model(said: dict[str, Any]) -> list[Text]:
+    """What a model makes of the customer, and how a score comes of it where groups have thresholds of their own."""
+    name = f"{plain(said['model'])} {said['version']} ({plain(said['candidate'])})"
+    moved = ", ".join(f"{plain(one['feature'])} {one['contribution']:+.3f}" for one in said["features"])
+    lines = [Text(f"model {name}, scored {when(said['scored_at'])}; moved by {moved or 'nothing'}", "dim")]
+    fair = said.get("fairness")
+    if fair:
+        text = (
+            f"the model says {value_words(fair['model_says'])}, rules see {value_words(fair['score'])}: by {plain(fair['trait'])} this "
+            f"customer is selected from {value_words(fair['own_threshold'])}, not from {value_words(fair['threshold'])}"
+        )
+        lines.append(Text(text, "dim"))
+    return lines
 
 
 def _line(node: dict[str, Any]) -> Text:

@@ -14,6 +14,7 @@ from rich.text import Text
 from cli.changes import local_time, plain
 from flink_jobs.model_records import Header, ModelRecordError, read_record
 from online_models.contest import FEWEST, base_loss
+from online_models.usage import counted
 from profiles.event import parse_time
 
 COUNTED: Final = {"scored": "scores given", "scores_failed": "failed", "models_refused": "versions refused"}
@@ -128,6 +129,20 @@ def models_table(standings: Standings, title: str = "", *, whole: bool = False) 
             happened_words(one),
         )
     return table
+
+
+def scored_words(totals: Mapping[str, int], models: Iterable[str]) -> str:
+    """By the job's counters, how many of those that were to be scored have been, and how old half and 95% of the scores before were.
+
+    >>> totals = {"scores_due.m": 10, "scores_given.m": 9, "score_age_1h.m": 5, "score_age_3d.m": 1}
+    >>> scored_words(totals, ["m"]), scored_words(totals, []), scored_words({"scores_due.m": 1}, ["m"])
+    ('90% of 10 due, half 1h old, 95% 3d', '', '0% of 1 due')
+    """
+    found = counted(totals, models)
+    if not found:
+        return ""
+    ages = f", half {found['half']} old, 95% {found['most']}" if "half" in found else ""
+    return f"{found['coverage']:.0%} of {found['due']:,} due{ages}"
 
 
 def figures_words(figures: Mapping[str, Any]) -> str:

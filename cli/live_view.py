@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.changes import Change, local_time, plain, reason
-from cli.live_models import COUNTED, Standings, models_table
+from cli.live_models import COUNTED, Standings, models_table, scored_words
 
 MINUTE: Final = 60_000
 OUTCOMES: Final = ("applied", "duplicate", "late", "quarantined", "dead_lettered")
@@ -157,7 +157,8 @@ def _scoring(board: Board) -> str:
     """How scoring goes, by the job's counters: what has never happened is left out."""
     totals = board.vitals.totals
     said = [f"{totals[name]:,} {words}" for name, words in COUNTED.items() if totals.get(name)]
-    return " " + ", ".join(["models", *said])
+    scored = scored_words(totals, board.standings.models)
+    return " " + ", ".join(["models", *said]) + (f"; {scored}" if scored else "")
 
 
 def _header(board: Board, running: float, until: float | None) -> Panel:
@@ -320,6 +321,9 @@ def summary(board: Board, running: float) -> RenderableType:
         lines.append(f"delay        {half:,} ms from an event to its transition (median), p99 {board.delay(0.99):,} ms")
     if off := board.unaccounted():
         lines.append(f"unaccounted  {off:+,}")
+    for name in board.standings.models:
+        if words := scored_words(totals, [name]):
+            lines.append(f"scores       {plain(name, 60)}: {words}")
     models = [models_table(board.standings, _scoring(board), whole=True)] if board.standings.models else []
     return Group(table, *models, *(Text(f" {one}") for one in lines))
 

@@ -23,6 +23,7 @@ from rules.rule_set import read_rule_file
 from rules.typical import typical_bytes
 
 _MOMENT: Final = 1_767_225_600_000
+_AGE: Final = 86_400_000
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def _waiting(model: Model) -> int:
     if model.target is None:
         return 0
     row = ["product-0001" if one.category else 0.5 for one in columns_of(model)]
-    waiting = [_MOMENT, row, {one.name: [1000, 0.5] for one in model.candidates}, [], "", 0]
+    waiting = [_MOMENT, row, {one.name: [1000, 0.5] for one in model.candidates}, [], "", 0, _AGE]
     return most_waiting(model) * len(msgspec.msgpack.encode(waiting))
 
 

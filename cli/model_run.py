@@ -72,7 +72,7 @@ class _Foretold:
         self.examples[example.model] = self.examples.get(example.model, 0) + 1
         if example.label is None:
             return
-        for candidate, (_, output) in example.predictions.items():
+        for candidate, (_, output, *_) in example.predictions.items():
             if isinstance(output, float | int):
                 kept = self.newest.setdefault((example.model, candidate), deque(maxlen=WINDOW))
                 kept.append((float(output), example.label, example.weight))
@@ -163,6 +163,7 @@ def _of_model(run: Run, model: Model) -> dict[str, Any]:
             for one in thinned(figures)
         ],
         "contests": newest.contests if newest else [],
+        "scores": newest.scores if newest else {},
         "calibration": {
             name: [{"said": said, "came": came, "weight": weight} for said, came, weight in table]
             for (of, name), table in run.calibration.items()

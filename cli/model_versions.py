@@ -28,6 +28,7 @@ from cli.model_view import (
     importance_lines,
     number,
     persona_lines,
+    scores_lines,
     share,
     table,
 )
@@ -176,6 +177,7 @@ def _quality_lines(
     ]
     yield from chart(task, thinned(reports), candidates)
     yield from contest_lines(quality.get("contests", ()))
+    yield from scores_lines(quality.get("scores", {}))
     figures = candidates.get(champion, {})
     yield from importance_lines(figures)
     yield from persona_lines(figures)
@@ -206,6 +208,9 @@ def _show_version(args: argparse.Namespace, one: ModelVersion) -> int:
     if keys:
         shown = ", ".join(f"{TITLES[key]} {number(one.metrics[key])}" for key in dict.fromkeys(keys))
         print(f"  figures   {shown}")
+    if one.thresholds is not None:
+        levels = ", ".join(f"{plain(name)} {number(level)}" for name, level in one.thresholds.groups.items())
+        print(f"  selected  from {number(one.thresholds.common)}; by {plain(one.thresholds.trait)} from: {levels}")
     return 0
 
 

@@ -12,6 +12,7 @@ from rich.text import Text
 from cli.changes import plain
 from cli.model_run import FIGURES
 from cli.trial_view import day
+from rules.duration import format_duration
 
 TITLES: Final = {
     "roc_auc": "AUC",
@@ -30,6 +31,15 @@ TITLES: Final = {
 
 CHARTED: Final = {"classification": "roc_auc", "regression": "mae", "clustering": "silhouette"}
 """By task, the figure that is shown over time."""
+
+COSTS: Final = {
+    "demographic_parity_difference": "parity difference",
+    "precision": "precision",
+    "true_positive_rate": "found",
+    "accuracy": "accuracy",
+    "log_loss": "log loss",
+}
+"""What thresholds for groups change, in words."""
 
 _BARS: Final = " ▁▂▃▄▅▆▇█"
 _FEATURES: Final = 10
@@ -158,6 +168,27 @@ def calibration_table(tables: Mapping[str, Sequence[Mapping[str, float]]]) -> Ta
     return made
 
 
+def scores_lines(scores: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """Coverage and age of the scores of customers, in a line.
+
+    >>> [line.plain for line in scores_lines({"moments": 80, "coverage": 0.95, "age_median": 3_600_000, "age_p95": 93_600_000})]
+    ['  scores: 95.0% of 80 moments had one; the one before was 1h old (median), 1d2h (95%)']
+    """
+    if not scores:
+        return
+    text = f"  scores: {scores['coverage']:.1%} of {scores['moments']:,} moments had one"
+    if "age_median" in scores:
+        median, most = (format_duration(_rounded(scores[key])) for key in ("age_median", "age_p95"))
+        text += f"; the one before was {median} old (median), {most} (95%)"
+    yield Text(text)
+
+
+def _rounded(age: int) -> int:
+    """A time span to two or three places: nobody looks at the seconds of days."""
+    unit = next((one for one in (3_600_000, 60_000, 1_000) if age >= 10 * one), 1)
+    return round(age / unit) * unit
+
+
 def importance_lines(figures: Mapping[str, Any]) -> Iterator[RenderableType]:
     """The features that a candidate lives on, those that matter most first."""
     found: Mapping[str, float] = figures.get("importance") or {}
@@ -214,12 +245,17 @@ def fairness_lines(figures: Mapping[str, Any]) -> Iterator[RenderableType]:
             number(one["mean_score"]),
         )
     yield made
+    if decided := found.get("decided"):
+        yield Text(
+            f"  as it was decided: parity difference {decided['demographic_parity_difference']:.3f},"
+            f" ratio {decided['demographic_parity_ratio']:.3f}"
+        )
+        levels = ", ".join(f"{plain(name)} {number(level)}" for name, level in found["thresholds"].items())
+        yield Text(f"  thresholds from now on: {levels}")
     if cost := found.get("cost"):
         own, single = cost["own_thresholds"], cost["one_threshold"]
-        yield Text(
-            f"  with a threshold for each group: precision {number(own['precision'])} instead of {number(single['precision'])},"
-            f" found {number(own['true_positive_rate'])} instead of {number(single['true_positive_rate'])}"
-        )
+        told = (f"{words} {number(own.get(key))} instead of {number(single.get(key))}" for key, words in COSTS.items())
+        yield Text(f"  with them on these examples: {', '.join(told)}")
 
 
 def event_words(one: Mapping[str, Any]) -> str:
@@ -274,6 +310,7 @@ def _model_lines(one: Mapping[str, Any], live: Mapping[str, Any] | None) -> Iter
     yield candidates_table(one["task"], one["candidates"], one["champion"], others)
     yield from chart(one["task"], one["over_time"], one["candidates"])
     yield from contest_lines(one["contests"])
+    yield from scores_lines(one["scores"])
     calibration = calibration_table(one["calibration"])
     if calibration is not None:
         yield Text("  what was said and what came, by tenths of the scores", "dim")

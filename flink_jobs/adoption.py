@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Final
+from typing import Final, NamedTuple
 
 from flink_jobs import model_records
 from flink_jobs.model_records import Header, ModelRecord, ModelRecordError
@@ -16,6 +16,7 @@ from flink_jobs.modelling import Scoring
 from flink_jobs.outputs import Output
 from online_models.definition import Model
 from online_models.predictor import Predictor
+from online_models.selection import OwnThresholds
 from online_models.serving import Serving
 from online_models.version import Role
 
@@ -25,6 +26,13 @@ SMALL: Final = 64 * 1024
 
 class Refused(Exception):
     """A version that cannot be used; the message says nothing of what it holds."""
+
+
+class Made(NamedTuple):
+    """What a version is used by."""
+
+    predictor: Predictor
+    thresholds: OwnThresholds | None
 
 
 class Adoption:
@@ -38,28 +46,36 @@ class Adoption:
         self.counts: Counter[str] = Counter()
         self.outputs: list[Output] = []
         self._reader: ThreadPoolExecutor | None = None
-        self._reading: deque[tuple[Header, Model, Future[Predictor]]] = deque()
+        self._reading: deque[tuple[Header, Model, Future[Made]]] = deque()
 
     @property
     def waits(self) -> bool:
         """Whether versions are being read."""
         return bool(self._reading)
 
-    def take(self, value: bytes, serving: Serving, now: bool) -> None:
-        """Have a record's version adopted; `now`: before this returns. One of a model that is not served is left alone."""
+    def take(self, value: bytes, serving: Serving, now: bool) -> int:
+        """Have a record's version adopted; `now`: before this returns. One of a model that is not served is left alone.
+
+        The version of that candidate that is held afterwards; 0 for none.
+        """
         try:
             record = model_records.read_record(value)
         except ModelRecordError as error:
             self._refuse(None, str(error))
-            return
+            return 0
+        if record.header.version > self._held(record.header, serving):
+            self._read(record, len(value), serving, now)
+        return self._held(record.header, serving)
+
+    def _read(self, record: ModelRecord, size: int, serving: Serving, now: bool) -> None:
         served = serving.models.get(record.header.model)
-        if served is None or self._is_known(record.header, serving):
+        if served is None:
             return
-        if now or len(value) <= SMALL:
+        if now or size <= SMALL:
             self.adopt_read(serving, wait=True)
-            done: Future[Predictor] = Future()
+            done: Future[Made] = Future()
             try:
-                done.set_result(self._predictor(record, served.model, served.features))
+                done.set_result(self._made(record, served.model, served.features))
             except Exception as error:  # noqa: BLE001  (as in the thread: whatever is in the bytes, the version before stays)
                 done.set_exception(error)
             self._reading.append((record.header, served.model, done))
@@ -67,7 +83,7 @@ class Adoption:
             return
         if self._reader is None:
             self._reader = ThreadPoolExecutor(1, "model-reader")
-        future = self._reader.submit(self._predictor, record, served.model, served.features)
+        future = self._reader.submit(self._made, record, served.model, served.features)
         self._reading.append((record.header, served.model, future))
 
     def adopt_read(self, serving: Serving, *, wait: bool = False) -> None:
@@ -75,7 +91,7 @@ class Adoption:
         while self._reading and (wait or self._reading[0][2].done()):
             header, model, future = self._reading.popleft()
             try:
-                predictor = future.result()
+                predictor, thresholds = future.result()
             except Exception as error:  # noqa: BLE001  (whatever is in the bytes, the version before stays, and it is said)
                 self._refuse(
                     header, str(error) if isinstance(error, Refused) else f"{type(error).__name__} in reading it"
@@ -85,14 +101,15 @@ class Adoption:
             if served is None or served.model.digest != model.digest:
                 continue  # the rules have changed meanwhile; under the new ones it is told again
             role: Role = "champion" if header.role == "champion" else "challenger"
-            if serving.adopt(header.model, header.candidate, role, header.version, predictor):
+            if serving.adopt(header.model, header.candidate, role, header.version, predictor, thresholds):
                 self.counts["models_accepted"] += 1
 
-    def _is_known(self, header: Header, serving: Serving) -> bool:
-        known = serving.models[header.model].held.versions.get(header.candidate)
-        return known is not None and known.version >= header.version
+    def _held(self, header: Header, serving: Serving) -> int:
+        served = serving.models.get(header.model)
+        known = served.held.versions.get(header.candidate) if served is not None else None
+        return known.version if known is not None else 0
 
-    def _predictor(self, record: ModelRecord, model: Model, features: object) -> Predictor:
+    def _made(self, record: ModelRecord, model: Model, features: object) -> Made:
         try:
             version = record.decode()
         except ModelRecordError as error:
@@ -103,7 +120,7 @@ class Adoption:
             one.name for one in model.candidates
         }:
             raise Refused("there is no such candidate")
-        return self.scoring.predictor(model, features, version)
+        return Made(self.scoring.predictor(model, features, version), version.thresholds)
 
     def _refuse(self, header: Header | None, reason: str) -> None:
         self.counts["models_refused"] += 1

@@ -8,6 +8,7 @@ from typing import Any
 from flink_jobs.modelling import Scoring
 from online_models.definition import in_zone
 from online_models.serving import Serving
+from online_models.usage import counter
 from profiles import Event, Profile
 from rules import ruled
 from rules.explain import Reasons
@@ -92,6 +93,8 @@ class Following:
             for name, count in served.held.counts.items():
                 found[_COUNTERS.get(name, name)] += count
             served.held.counts.clear()
+            for name, count in served.held.usage.take().items():
+                found[counter(name, served.model.name)] += count
         return found
 
     def has_to_merge(self, profile: Profile | None) -> bool:

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable
 from typing import BinaryIO
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 HELLO, RULES, BATCH, MODEL = 0, 1, 2, 3
 EXAMPLES, WATERMARK, SNAPSHOT, RESTORE = 4, 5, 6, 7
 """Kinds of frames; those of the second line are the learner's alone."""

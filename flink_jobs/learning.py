@@ -79,7 +79,7 @@ class LearningWorker:
         if kind == WATERMARK:
             return _encode((WATERMARK, *self.advance(*rest)))
         if kind == MODEL:
-            return _encode((MODEL, *self.adopt(*rest)))
+            return _encode((MODEL, 0, *self.adopt(*rest)))
         if kind == SNAPSHOT:
             return _encode((SNAPSHOT, *self.snapshot(*rest)))
         if kind == RESTORE:

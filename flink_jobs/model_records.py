@@ -1,7 +1,7 @@
 """What goes over the topics of models: versions with a header that the JVM can read, and word on quality as JSON.
 
 The value of a record of `model-updates` is MessagePack twice: the header `[model, candidate, version, role, origin]`, by which the operator
-keeps the newest version of each candidate without knowing the rest, and behind it the whole `ModelVersion`.
+keeps versions of each candidate without knowing the rest, and behind it the whole `ModelVersion`.
 """
 
 from __future__ import annotations

@@ -118,12 +118,13 @@ class Worker:
         gc.freeze()  # the plan lives for long: the collector need not walk it again and again
         return True, detail, told, {"rules_accepted": 1}
 
-    def adopt(self, record: bytes, now: bool) -> tuple[list[Output], dict[str, int]]:
-        """Score by the version in a record from now on, or, unless it must be `now`, as soon as it has been read."""
+    def adopt(self, record: bytes, now: bool) -> tuple[int, list[Output], dict[str, int]]:
+        """Score by the version in a record from now on, or, unless it must be `now`, as soon as it has been read. The first of the answer
+        is the version of that candidate that is held now, 0 for none."""
         if self.adoption is None or self.rules is None or self.rules.serving is None:
-            return [], {}
-        self.adoption.take(record, self.rules.serving, now)
-        return self.adopted()
+            return 0, [], {}
+        held = self.adoption.take(record, self.rules.serving, now)
+        return held, *self.adopted()
 
     def adopted(self) -> tuple[list[Output], dict[str, int]]:
         """What there is to say of versions. All subtasks adopt the same, so the first one alone counts and says it."""

@@ -144,8 +144,18 @@ class Contender:
         self.versions.append(version)
         self.role = role
         self.fresh = 0
+        figures = self.figures
         return ModelVersion(
-            self.model.name, self.name, version, role, self.model.digest, at, lineage, self.figures.report(), body
+            self.model.name,
+            self.name,
+            version,
+            role,
+            self.model.digest,
+            at,
+            lineage,
+            figures.report(),
+            body,
+            self.kit.thresholds(figures),
         )
 
     def adopt(self, version: ModelVersion) -> None:

@@ -14,6 +14,7 @@ from online_models.contest import Contest, Pair, Verdict, loss
 from online_models.definition import Model
 from online_models.example import Example, Row
 from online_models.kit import Kit
+from online_models.usage import Recent
 from online_models.version import ModelEvent, ModelVersion, Published, Quality, Retired, Role
 
 NEVER: Final = 2**63 - 1
@@ -37,6 +38,7 @@ class CourseState(msgspec.Struct, array_like=True):
     pairs: dict[str, Pair]
     drift: Any
     contenders: dict[str, ContenderState]
+    scores: list[list[Any]] = []
 
 
 class Course:
@@ -54,6 +56,7 @@ class Course:
         self.count = 0
         self.latest = 0
         self.rows: list[Row] = []
+        self.scores = Recent()
         self._crown(model.candidates[0].name)
 
     def take(self, example: Example) -> None:
@@ -89,6 +92,7 @@ class Course:
 
     def _judge(self, example: Example) -> None:
         label, at = example.label, example.labelled_at
+        self.scores.observe(example, self.champion)
         outputs: dict[str, Any] = {}
         for name, contender in self.contenders.items():
             said = example.predictions.get(name)
@@ -161,7 +165,9 @@ class Course:
             for one in self.contenders.values()
         }
         contests = [_figures(self.contest.verdict(name)) for name in self.contest.pairs]
-        return Quality(self.model.name, self.model.digest, at, self.champion, candidates, contests)
+        return Quality(
+            self.model.name, self.model.digest, at, self.champion, candidates, contests, self.scores.report()
+        )
 
     def _say(self, kind: Any, at: int, candidate: str, detail: dict[str, Any]) -> None:
         self.out.append(ModelEvent(self.model.name, kind, at, candidate, detail))
@@ -225,6 +231,7 @@ class Course:
             self.contest.state(),
             self.drift.state() if self.drift else None,
             {name: one.state() for name, one in self.contenders.items()},
+            self.scores.state(),
         )
 
     def restore(self, state: CourseState) -> None:
@@ -234,6 +241,7 @@ class Course:
         self._crown(state.champion)
         self.crowned = state.crowned
         self.contest.restore(state.pairs)
+        self.scores.restore(state.scores)
         if self.drift and state.drift is not None:
             self.drift.restore(state.drift)
         for name, kept in state.contenders.items():

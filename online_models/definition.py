@@ -107,9 +107,8 @@ class Promotion:
 class Fairness:
     """A trait that is never a feature, by whose values outcomes are compared. `bound`: the largest demographic parity difference.
 
-    `threshold` is the score from which on a customer counts as selected. `constrain`: give each group a threshold of its own, so that
-    all groups
-    are selected alike.
+    `threshold` is the score from which on a customer counts as selected. `constrain`: give groups thresholds of their own, so that
+    their selection rates are within the bound, and have rules see scores that carry these.
     """
 
     trait: str

@@ -16,9 +16,11 @@ class Example(msgspec.Struct, array_like=True, gc=False):
     `at`: the moment that `row` describes; `labelled_at`: when the outcome was known, after `at`. `label`: 0 or 1, a number, or None
     where a model
     learns without (clusters, anomalies: then `labelled_at` is `at`). `weight`: for how many such examples this one stands. `predictions`:
-    what each candidate had said at `at`, by its name: `[version, output]`. `segments`: those that the customer was in at `at`.
+    what each candidate had said at `at`, by its name: `[version, output]`, and behind it the threshold of the customer's group where that
+    had one of its own then. `segments`: those that the customer was in at `at`.
     `group`: the
-    value of the protected trait then, "" where it is unknown or none is declared. `digest`: of the model's definition.
+    value of the protected trait then, "" where it is unknown or none is declared. `digest`: of the model's definition. `score_age`: how
+    old the score was, in milliseconds, that the customer had so far; None where there was none.
     """
 
     model: str
@@ -32,6 +34,7 @@ class Example(msgspec.Struct, array_like=True, gc=False):
     predictions: dict[str, list[Any]] = {}
     segments: list[str] = []
     group: str = ""
+    score_age: int | None = None
 
     def order(self) -> tuple[int, str, int, str]:
         """Where it stands among all examples: they are learnt in this order, whatever the order in which they came."""

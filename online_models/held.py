@@ -10,6 +10,8 @@ from typing import Any, Final, Literal
 from online_models.definition import Model
 from online_models.example import Row
 from online_models.predictor import Output, Predictor
+from online_models.selection import OwnThresholds
+from online_models.usage import Usage
 
 DECIMALS = 6
 """So many decimals of a number are kept as a score: rules compare in millionths."""
@@ -34,12 +36,13 @@ def rounded(output: float) -> float:
 
 @dataclass
 class Version:
-    """One candidate at its newest version. `predictor` is None while it is quarantined."""
+    """One candidate at its newest version. `predictor` is None while it is quarantined. `thresholds` are those that came with it."""
 
     candidate: str
     version: int
     role: Role
     predictor: Predictor | None
+    thresholds: OwnThresholds | None = None
 
 
 @dataclass
@@ -48,7 +51,8 @@ class Held:
 
     A candidate that breaks on a row, or says what cannot be a score, is quarantined until a newer version of it comes. That is said once,
     in `reports`, each `{"kind": "quarantined", "model", "candidate", "version", "reason"}`; a reason holds nothing of any customer.
-    `counts`: how many outputs were asked for, by what came of them (`predicted`, `unknown`, `quarantined`).
+    `counts`: how many outputs were asked for, by what came of them (`predicted`, `unknown`, `quarantined`). `usage`: how it stands with
+    the scores of customers.
 
     >>> class Half:
     ...     def predict(self, row, previous=None): return 0.5
@@ -67,13 +71,21 @@ class Held:
     champion: Version | None = None
     counts: Counter[str] = field(default_factory=Counter)
     reports: list[dict[str, Any]] = field(default_factory=list)
+    usage: Usage = field(default_factory=Usage)
 
-    def adopt(self, candidate: str, role: Role, version: int, predictor: Predictor) -> bool:
+    def adopt(
+        self,
+        candidate: str,
+        role: Role,
+        version: int,
+        predictor: Predictor,
+        thresholds: OwnThresholds | None = None,
+    ) -> bool:
         """Hold a version; False, and nothing changes, if the same or a newer one of this candidate is held already."""
         known = self.versions.get(candidate)
         if known is not None and known.version >= version:
             return False
-        self.versions[candidate] = Version(candidate, version, role, predictor)
+        self.versions[candidate] = Version(candidate, version, role, predictor, thresholds)
         champions = [one for one in self.versions.values() if one.role == "champion"]
         self.champion = max(champions, key=lambda one: one.version, default=None)
         return True

@@ -10,6 +10,7 @@ from online_models.contest import loss
 from online_models.definition import Candidate, Model
 from online_models.example import Example, Row
 from online_models.predictor import Predictor
+from online_models.selection import OwnThresholds
 
 
 class Figures(Protocol):
@@ -101,12 +102,17 @@ def _nothing(figures: Figures, predictor: Predictor) -> dict[str, Any]:
     return {}
 
 
+def _no_thresholds(figures: Figures) -> OwnThresholds | None:
+    return None
+
+
 @dataclass(frozen=True)
 class Kit:
     """Functions to make, write and read the candidates of a model, and those who judge them.
 
     `drift` is asked for anew whenever there is another champion: its errors are no continuation of the old one's.
-    `describe` says for a report what a candidate looks like inside.
+    `describe` says for a report what a candidate looks like inside. `thresholds` are those that a version now published is to have for
+    groups of customers.
     `river` and `segue` are the versions that go into the lineage.
     """
 
@@ -116,5 +122,6 @@ class Kit:
     figures: Callable[[Model, Candidate], Figures] = _mean_losses
     drift: Callable[[Model], Drift | None] = _no_drift
     describe: Callable[[Figures, Predictor], dict[str, Any]] = _nothing
+    thresholds: Callable[[Figures], OwnThresholds | None] = _no_thresholds
     river: str = ""
     segue: str = ""

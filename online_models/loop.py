@@ -18,6 +18,7 @@ from online_models.definition import Candidate, Model
 from online_models.example import Example
 from online_models.learner import Learner
 from online_models.predictor import Predictor
+from online_models.selection import OwnThresholds
 from online_models.version import ModelEvent, ModelVersion, Published, Quality, Role
 from profiles.event import Event
 from profiles.profile import NEVER, Profile
@@ -28,7 +29,15 @@ from rules.step import Decision, Rules, Timer, Transition
 class Serving(Protocol):
     """Holds the versions that customers are scored by."""
 
-    def adopt(self, model: str, candidate: str, role: Role, version: int, predictor: Predictor) -> bool:
+    def adopt(
+        self,
+        model: str,
+        candidate: str,
+        role: Role,
+        version: int,
+        predictor: Predictor,
+        thresholds: OwnThresholds | None = None,
+    ) -> bool:
         """Hold a version of a candidate; False if nothing comes of it."""
 
 
@@ -167,7 +176,8 @@ class Loop:
         for one in said:
             if isinstance(one, ModelVersion):
                 model, candidate = self._candidates[one.model, one.candidate]
-                self._serve(one.model, one.candidate, one.role, one.version, self._decode(model, candidate, one.body))
+                predictor = self._decode(model, candidate, one.body)
+                self._serve(one.model, one.candidate, one.role, one.version, predictor, one.thresholds)
                 outcome.newest[one.model, one.candidate] = one
                 outcome.versions.append(msgspec.structs.replace(one, body=b""))
             elif isinstance(one, Quality):

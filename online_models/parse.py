@@ -151,7 +151,7 @@ class _ModelReader(ConditionReader):
             if key in root:
                 self.wrong(root.keys[key], f"`{key}` has no meaning for {task}", "leave it out")
         promotion = self.promotion(root["promote"], task) if supervised and "promote" in root else _promotion(task)
-        fairness = self.fairness(root["fairness"], features) if supervised and "fairness" in root else None
+        fairness = self.fairness(root["fairness"], features, task) if supervised and "fairness" in root else None
         model = Model(
             name,
             task,
@@ -407,7 +407,7 @@ class _ModelReader(ConditionReader):
             self.flag(node["automatic"], "`automatic`") if "automatic" in node else True,
         )
 
-    def fairness(self, outer: Node, features: Iterable[Feature]) -> Fairness | None:
+    def fairness(self, outer: Node, features: Iterable[Feature], task: Task) -> Fairness | None:
         example = "write `fairness: {trait: gender, threshold: 0.5, bound: 0.1}`"
         node = self.mapping(outer, "`fairness`", example)
         if node is None:
@@ -423,11 +423,14 @@ class _ModelReader(ConditionReader):
                 self.wrong(
                     node["trait"], f"trait {trait!r} is protected, and feature {feature.name!r} is made of it", hint
                 )
+        constrain = self.flag(node["constrain"], "`constrain`") if "constrain" in node else False
+        if constrain and task != "classification":
+            self.wrong(node["constrain"], f"thresholds are for probabilities, and {task} has none", "leave it out")
         return Fairness(
             trait,
             self.between_0_and_1(node["threshold"], "`threshold`", 0.0, 1.0),
             self.between_0_and_1(node["bound"], "`bound`", 0.0, 1.0),
-            self.flag(node["constrain"], "`constrain`") if "constrain" in node else False,
+            constrain,
         )
 
     # --- single values ----------------------------------------------------------------------------------------------

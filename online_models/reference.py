@@ -114,7 +114,8 @@ PARTS: Final[dict[str, tuple[str, str, tuple[Key, ...]]]] = {
             Key(
                 "constrain",
                 "boolean",
-                "also tell a threshold for each group by which all are selected alike, and what that costs; false unless told",
+                "give groups thresholds of their own, so that the difference stays within the bound, in the score that rules see; "
+                "false unless told",
             ),
         ),
     ),

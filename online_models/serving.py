@@ -28,8 +28,9 @@ from typing import Any, Final, Protocol
 
 from online_models.definition import Model
 from online_models.example import Row
-from online_models.held import Held, Role, Said
+from online_models.held import Held, Role, Said, Version, rounded
 from online_models.predictor import Output, Predictor
+from online_models.selection import OwnThresholds, mapped
 from online_models.waiting import MOST_WAITING, Examples
 from profiles.event import Event
 from profiles.profile import NEVER, Profile, message_digest
@@ -78,6 +79,28 @@ class Served:
         self.refresh = None if refresh is None else max(refresh, self.every, 1)
         self.examples = Examples(model, zone)
 
+    def level(self, version: Version, profile: Profile) -> float | None:
+        """The threshold that a version has for the customer's group; None where it is the one for all."""
+        own = version.thresholds
+        if own is None or not own.are_meant_by(self.model.fairness):
+            return None
+        return own.groups.get(self.examples.group(profile))
+
+    def shown(self, champion: Version, output: Output, profile: Profile) -> Output:
+        """What rules are to see of what the champion says."""
+        level = self.level(champion, profile)
+        if level is None or champion.thresholds is None or not isinstance(output, float):
+            return output
+        return mapped(output, champion.thresholds.common, level)
+
+    def predictions(self, row: Row, said: Said | None, profile: Profile) -> dict[str, list[Any]]:
+        """What all candidates say, as they say it, for an example to keep; beside it the threshold of the customer's group."""
+        found = self.held.predictions(row, said)
+        for name, one in found.items():
+            if (level := self.level(self.held.versions[name], profile)) is not None:
+                one.append(level)
+        return found
+
     def is_timed(self, plan: Plan) -> bool:
         """Whether the customer is scored without an event, too: a rule asks for the score, or the model says how often."""
         return self.refresh is not None or self.name in plan.by_score
@@ -122,10 +145,18 @@ class Serving:
         for found in self._targets.values():
             found += self._any
 
-    def adopt(self, model: str, candidate: str, role: Role, version: int, predictor: Predictor) -> bool:
+    def adopt(
+        self,
+        model: str,
+        candidate: str,
+        role: Role,
+        version: int,
+        predictor: Predictor,
+        thresholds: OwnThresholds | None = None,
+    ) -> bool:
         """Hold a version of a candidate; False if the model is not served, or the same or a newer version is held."""
         one = self.models.get(model)
-        return one is not None and one.held.adopt(candidate, role, version, predictor)
+        return one is not None and one.held.adopt(candidate, role, version, predictor, thresholds)
 
     def reports(self) -> list[dict[str, Any]]:
         """What is to be reported since the last call: see `Held`."""
@@ -210,28 +241,36 @@ class Serving:
         """Score by these models, let the rules react, and begin examples with where the customer stands then."""
         written, awaited = profile.scores, rules.plan.by_score
         scores: dict[str, Output] = {}
-        begin: list[tuple[Served, list[Any], Row, Said | None]] = []
+        begin: list[tuple[Served, list[Any], Row, Said | None, int | None]] = []
         for served, state in due:
             served.scored(state, clock)
             is_example = clock >= state[_NEXT_EXAMPLE] and served.is_example(state, clock, customer)
-            if is_example or served.held.champion is not None:
-                row = served.features.read(profile, clock)
-                before = written.get(served.name)
-                found = served.held.score(row, before[0] if before is not None else None)
-                if is_example:
-                    begin.append((served, state, row, found))
-                if found is not None and served.name in awaited:
-                    scores[served.name] = found[1]
-                elif found is not None:
-                    written[served.name] = [found[1], clock]
+            champion = served.held.champion
+            before = written.get(served.name)
+            age = clock - before[1] if before is not None else None
+            if not is_example and champion is None:
+                served.held.usage.note(age, False)
+                continue
+            row = served.features.read(profile, clock)
+            found = served.held.score(row, before[0] if before is not None else None)
+            served.held.usage.note(age, found is not None)
+            if is_example:
+                begin.append((served, state, row, found, age))
+            if found is None or champion is None:
+                continue
+            shown = found[1] if champion.thresholds is None else served.shown(champion, found[1], profile)
+            if served.name in awaited:
+                scores[served.name] = shown
+            else:
+                written[served.name] = [shown, clock]
         if scores:
             Run(profile, rules, decision, customer).rescore(scores, clock)
-        for served, state, row, found in begin:
+        for served, state, row, found, age in begin:
             examples, waiting = served.examples, state[_WAITING]
             if len(waiting) >= 2 * MOST_WAITING:
                 # The watermark is further behind than a window is long: the first one has ended for long.
                 decision.examples = decision.examples + examples.end(waiting, customer)
-            begun = examples.begin(profile, waiting, clock, row, served.held.predictions(row, found))
+            begun = examples.begin(profile, waiting, clock, row, served.predictions(row, found, profile), age)
             if served.model.target is None:
                 decision.examples = [
                     *decision.examples,
@@ -251,12 +290,14 @@ class Serving:
 
     def reasons(self, model: str, profile: Profile, clock: int) -> dict[str, Any] | None:
         """What the champion makes of a customer at a moment: `version`, `candidate`, when the score came (`scored_at`), and by feature how
-        much it moves the output (`features`), largest first. None if there is no champion."""
+        much it moves the output (`features`), largest first. `fairness`, where the customer's group has a threshold of its own, has what
+        the champion says of this moment and the score that rules would see. None if there is no champion."""
         one = self.models.get(model)
         champion = one.held.champion if one is not None else None
         if one is None or champion is None or champion.predictor is None:
             return None
-        moved = champion.predictor.reasons(one.features.read(profile, clock))[:MOST_REASONS]
+        row = one.features.read(profile, clock)
+        moved = champion.predictor.reasons(row)[:MOST_REASONS]
         written = profile.scores.get(model)
         return {
             "model": model,
@@ -264,7 +305,19 @@ class Serving:
             "version": champion.version,
             "scored_at": moment(written[1]) if written is not None else None,
             "features": [{"feature": name, "contribution": contribution} for name, contribution in moved],
+            "fairness": _fairness(one, champion, row, profile),
         }
+
+
+def _fairness(served: Served, champion: Version, row: Row, profile: Profile) -> dict[str, Any] | None:
+    """How a row's score comes of what the champion says of it, where the customer's group has a threshold of its own."""
+    own, level = champion.thresholds, served.level(champion, profile)
+    output = champion.predictor.predict(row) if champion.predictor is not None and level is not None else None
+    if own is None or level is None or not isinstance(output, float):
+        return None
+    said = rounded(output)
+    shown = mapped(said, own.common, level)
+    return {"trait": own.trait, "threshold": own.common, "own_threshold": level, "model_says": said, "score": shown}
 
 
 NO_MODELS: Final = Serving((), ())

@@ -17,10 +17,11 @@ from online_models.kit import Kit
 from online_models.named import PersonaPredictor
 from online_models.predictor import Predictor
 from online_models.quality.drift import Drift
-from online_models.quality.fairness import fairness_report
+from online_models.quality.fairness import fairness_report, own_thresholds
 from online_models.quality.figures import Figures, Observed
 from online_models.quality.importance import Reservoir, importance
 from online_models.river_predictor import RiverPredictor
+from online_models.selection import OwnThresholds, decided
 
 EXPLAINED_EVERY: Final = 5_000
 """Most examples between two looks at what a candidate lives on, which takes as long as thousands of predictions. What has learnt little
@@ -37,6 +38,7 @@ class StandardFigures:
 
     def __init__(self, model: Model, candidate: Candidate) -> None:
         self.model = model
+        self.name = candidate.name
         self.names = tuple(column.name for column in making.columns_of(model))
         self.judged = Figures(cast(Judged, model.task)) if model.target is not None else None
         self.reservoir = Reservoir(seed=xxhash.xxh32_intdigest(f"{model.name}/{candidate.name}".encode()))
@@ -63,6 +65,7 @@ class StandardFigures:
                 version,
                 example.segments,
                 example.group,
+                decided(example.predictions.get(self.name, [])),
             )
         )
 
@@ -89,6 +92,12 @@ class StandardFigures:
         if self.model.fairness is not None and self.judged is not None:
             found["fairness"] = fairness_report(self.model.fairness, self.judged.newest)
         return found
+
+    def thresholds(self) -> OwnThresholds | None:
+        """Those that follow from the newest examples, where fairness is to be kept to."""
+        if self.model.fairness is None or self.judged is None:
+            return None
+        return own_thresholds(self.model.fairness, self.judged.newest)
 
     def describe(self, predictor: Predictor) -> dict[str, Any]:
         """What the candidate itself looks like: what it lives on, the coefficients of a linear one, the personas of clusters."""
@@ -149,6 +158,10 @@ def _described(figures: Any, predictor: Predictor) -> dict[str, Any]:
     return figures.describe(predictor) if isinstance(figures, StandardFigures) else {}
 
 
+def _thresholds(figures: Any) -> OwnThresholds | None:
+    return figures.thresholds() if isinstance(figures, StandardFigures) else None
+
+
 def _drift(model: Model) -> StandardDrift | None:
     return StandardDrift(model) if model.target is not None else None
 
@@ -169,6 +182,7 @@ def standard_kit() -> Kit:
         figures=StandardFigures,
         drift=_drift,
         describe=_described,
+        thresholds=_thresholds,
         river=river.__version__,
         segue=_own_version(),
     )

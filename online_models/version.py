@@ -6,6 +6,8 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from online_models.selection import OwnThresholds
+
 KEPT: Final = 20
 """Versions of a candidate that are kept: the newest. The champion's is among them, being the newest of its candidate."""
 
@@ -36,7 +38,7 @@ class ModelVersion(msgspec.Struct):
     """One version of one candidate. `version` counts up over all candidates of a model. `created_at`: epoch ms of event time.
 
     `metrics` are the figures of the candidate when this was published, by name. `body` is the candidate as `online_models.storage`
-    writes it.
+    writes it. `thresholds` are those of groups of customers, where fairness asks for some.
     """
 
     model: str
@@ -48,6 +50,7 @@ class ModelVersion(msgspec.Struct):
     lineage: Lineage
     metrics: dict[str, Any]
     body: bytes
+    thresholds: OwnThresholds | None = None
 
     @property
     def key(self) -> str:
@@ -72,7 +75,7 @@ class Quality(msgspec.Struct):
     """How good the candidates of a model were, at `at` (epoch ms of event time).
 
     `candidates`: by name, the figures of each with its `version`, `role` and `examples` learnt. `contests`: how each challenger stands
-    against the champion; see `online_models.contest.Verdict`.
+    against the champion; see `online_models.contest.Verdict`. `scores`: coverage and age of scores; see `online_models.usage.Recent`.
     """
 
     model: str
@@ -81,6 +84,7 @@ class Quality(msgspec.Struct):
     champion: str
     candidates: dict[str, dict[str, Any]]
     contests: list[dict[str, Any]]
+    scores: dict[str, Any] = {}
 
 
 class ModelEvent(msgspec.Struct):

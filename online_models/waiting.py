@@ -8,7 +8,8 @@ outcomes come.
 With `Learning.outcomes` `at_once` such an event ends the waiting (`happens`, `absent`). What has come is learnt sooner then, but of the
 newest moments nothing else is: while traffic begins or grows, a model sees more of it than there is.
 
-A waiting example is `[at, row, predictions, segments, group, came]`; `came` is the sum so far in millionths, or 1 once the event has come.
+A waiting example is `[at, row, predictions, segments, group, came, score age]`; `came` is the sum so far in millionths, or 1 once the event
+has come.
 """
 
 from __future__ import annotations
@@ -62,11 +63,17 @@ class Examples:
         return self._sampled >= _ALL or self._draw(customer, at, 0) < self._sampled
 
     def begin(
-        self, profile: Profile, waiting: Waiting, at: int, row: Row, predictions: dict[str, list[Any]]
+        self,
+        profile: Profile,
+        waiting: Waiting,
+        at: int,
+        row: Row,
+        predictions: dict[str, list[Any]],
+        score_age: int | None = None,
     ) -> list[Any]:
         """Let an example wait for its outcome; the same as a list of its own where the model learns without one."""
         names = sorted(name for name, entry in profile.segments.items() if entry[0])
-        begun = [at, row, predictions, names[:MOST_SEGMENTS], self._group(profile), 0]
+        begun = [at, row, predictions, names[:MOST_SEGMENTS], self.group(profile), 0, score_age]
         if self.target is not None:
             waiting.append(begun)
         return begun
@@ -126,15 +133,16 @@ class Examples:
         return float(bool(came) == (self.target.kind == "happens"))
 
     def _example(self, one: list[Any], label: float | None, known: int, weight: float, customer: str) -> Example:
-        at, row, predictions, segments, group, _ = one
+        at, row, predictions, segments, group, _, *age = one  # of a profile of before there is none
         model = self.model
-        return Example(model.name, model.digest, customer, at, known, row, label, weight, predictions, segments, group)
+        said = (predictions, segments, group, *age)
+        return Example(model.name, model.digest, customer, at, known, row, label, weight, *said)
 
     def _draw(self, customer: str, at: int, seed: int) -> int:
         text = f"{self.model.name}\0{customer}\0{at}".encode("utf-8", "surrogatepass")
         return int(xxhash.xxh3_64_intdigest(text, seed))
 
-    def _group(self, profile: Profile) -> str:
+    def group(self, profile: Profile) -> str:
         """The value of the protected trait as text; "" where it is unknown or none is declared."""
         fairness = self.model.fairness
         written = profile.traits.get(fairness.trait) if fairness is not None else None

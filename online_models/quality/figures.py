@@ -31,7 +31,10 @@ Report = dict[str, Any]
 
 
 class Observed(msgspec.Struct, array_like=True, gc=False):
-    """One prediction and what came of it. `at`, `labelled_at` in epoch milliseconds."""
+    """One prediction and what came of it. `at`, `labelled_at` in epoch milliseconds.
+
+    `threshold` is that of the customer's group, where it had one of its own when this was said.
+    """
 
     prediction: float
     label: float
@@ -41,6 +44,7 @@ class Observed(msgspec.Struct, array_like=True, gc=False):
     version: int
     segments: list[str]
     group: str
+    threshold: float | None = None
 
 
 class Figures:
@@ -133,11 +137,9 @@ def _versions(ones: Iterable[Observed]) -> dict[str, int]:
 def classification(predictions: Any, labels: Any, weights: Any) -> Report:
     """Figures of probabilities against outcomes of 0 and 1. All arrays have one number for each example."""
     total = float(weights.sum())
-    clipped = np.clip(predictions, _TINY, 1 - _TINY)
-    losses = -(labels * np.log(clipped) + (1 - labels) * np.log(1 - clipped))
     found = {
         "base_rate": float(weights @ labels) / total,
-        "log_loss": float(weights @ losses) / total,
+        "log_loss": log_loss(predictions, labels, weights) / total,
         "brier": float(weights @ (predictions - labels) ** 2) / total,
         "calibration_error": calibration_error(predictions, labels, weights),
     }
@@ -146,6 +148,12 @@ def classification(predictions: Any, labels: Any, weights: Any) -> Report:
         found["roc_auc"] = auc
         found["lift"] = lift(predictions, labels, weights)
     return {name: round(value, 6) for name, value in found.items()}
+
+
+def log_loss(predictions: Any, labels: Any, weights: Any) -> float:
+    """The log loss (nats) of all examples together."""
+    clipped = np.clip(predictions, _TINY, 1 - _TINY)
+    return float(weights @ -(labels * np.log(clipped) + (1 - labels) * np.log(1 - clipped)))
 
 
 def regression(predictions: Any, labels: Any, weights: Any) -> Report:

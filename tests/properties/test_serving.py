@@ -183,8 +183,8 @@ def leaks(one: Example, served: Model, applied: list[Event]) -> bool:
 class ReadsLate(Examples):
     """A leak: the row is that of the moment at which the outcome is known."""
 
-    def begin(self, profile: Profile, waiting: Any, at: int, row: Any, predictions: Any) -> list[Any]:
-        begun = super().begin(profile, waiting, at, row, predictions)
+    def begin(self, profile: Profile, *told: Any) -> list[Any]:
+        begun = super().begin(profile, *told)
         self.profile = profile
         return begun
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from cli.main import main
@@ -13,6 +14,7 @@ from cli.model_files import load_models
 from cli.model_topics import GAP
 from online_models import making
 from online_models.parse import parse_model
+from online_models.selection import OwnThresholds
 from online_models.version import Lineage, ModelEvent, ModelVersion, Quality, Retired
 from tests.fixtures.model_topics import ModelTopics
 
@@ -293,8 +295,9 @@ def live(topics: ModelTopics) -> None:
     topics.put(version(1), version(2, "bayes", "challenger"), version(3), Retired("buys", "line", 1))
     figures = {"line": {"roc_auc": 0.75, "log_loss": 0.5, "base_rate": 0.3, "examples": 503, "coverage": 0.9, "version": 3,
                         "importance": {"count": 0.1, "recency": 0.01}}, "bayes": {"roc_auc": 0.7, "examples": 502}}  # fmt: skip
+    scores = {"moments": 1200, "coverage": 0.97, "age_median": 3_600_000, "age_p95": 2 * DAY}
     topics.put(
-        Quality("buys", "d", START, "line", figures, []),
+        Quality("buys", "d", START, "line", figures, [], scores),
         ModelEvent(
             "buys", "drift", START + 5, "line", {"of": "error", "detector": "adwin", "before": 0.1, "after": 0.4}
         ),
@@ -321,6 +324,7 @@ def test_a_model_is_shown_with_what_happened_to_it(topics: ModelTopics, capsys: 
     out = capsys.readouterr().out
     assert "line champion" in out
     assert "drift (line): error 0.100 → 0.400 by adwin" in out
+    assert "scores: 97.0% of 1,200 moments had one; the one before was 1h old (median), 2d (95%)" in out
     assert out.index("count") < out.index("recency")
     assert models("show", "buys", "--version", "3", "--json") == 0
     found = said(capsys)
@@ -330,6 +334,9 @@ def test_a_model_is_shown_with_what_happened_to_it(topics: ModelTopics, capsys: 
         "2026-01-02T00:00:00.000Z",
     )
     assert found["body"] > 100
+    topics.put(msgspec.structs.replace(version(4), thresholds=OwnThresholds("gender", 0.5, {"f": 0.4})))
+    assert models("show", "buys", "--version", "4") == 0
+    assert "selected  from 0.500; by gender from: f 0.400" in capsys.readouterr().out
     assert models("show", "buys", "--version", "1") == 2
     assert "there is no version 1 of buys" in capsys.readouterr().err
     assert models("show", "nobody") == 2

@@ -16,7 +16,18 @@ from hypothesis import strategies as st
 
 from flink_jobs import learning as module
 from flink_jobs.adoption import SMALL
-from flink_jobs.frames import BATCH, EXAMPLES, HELLO, MODEL, RESTORE, RULES, SNAPSHOT, WATERMARK, ProtocolError
+from flink_jobs.frames import (
+    BATCH,
+    EXAMPLES,
+    HELLO,
+    MODEL,
+    PROTOCOL_VERSION,
+    RESTORE,
+    RULES,
+    SNAPSHOT,
+    WATERMARK,
+    ProtocolError,
+)
 from flink_jobs.learning import LearningWorker
 from flink_jobs.model_records import (
     LONGEST_VALUE,
@@ -32,6 +43,8 @@ from flink_jobs.outputs import Destination
 from flink_jobs.worker import Worker
 from online_models.definition import Candidate, Model
 from online_models.example import Example, Row, decode_example, encode_example
+from online_models.selection import OwnThresholds
+from online_models.usage import Usage
 from online_models.version import Lineage, ModelEvent, ModelVersion, Published, Quality, Retired
 from profiles import Event, Profile
 from rules.errors import RuleError, RuleErrors
@@ -41,6 +54,7 @@ from rules.watch import Watched
 from tests.frames import MONTH, START, Operator, payload, record
 from tests.unit.test_schemas import complaints
 
+HOUR = 3_600_000
 MODELS = {"churn.yaml": "digest 1"}
 
 
@@ -89,13 +103,17 @@ class FakeServing:
         self.words: list[dict[str, Any]] = []
         for model, read in zip(models, features, strict=True):
             known = before.models.get(model.name) if before is not None else None
-            held = SimpleNamespace(counts=Counter[str](), versions={})
+            held = SimpleNamespace(counts=Counter[str](), versions={}, usage=Usage())
             if known is not None and known.model.digest == model.digest:
                 held = known.held
             self.models[model.name] = SimpleNamespace(model=model, features=read, held=held)
 
-    def adopt(self, model: str, candidate: str, role: str, version: int, predictor: Any) -> bool:
-        self.models[model].held.versions[candidate] = SimpleNamespace(version=version, role=role, predictor=predictor)
+    def adopt(
+        self, model: str, candidate: str, role: str, version: int, predictor: Any, thresholds: OwnThresholds | None
+    ) -> bool:
+        self.models[model].held.versions[candidate] = SimpleNamespace(
+            version=version, role=role, predictor=predictor, thresholds=thresholds
+        )
         return True
 
     def reports(self) -> list[dict[str, Any]]:
@@ -111,6 +129,7 @@ def advance(
     for name, served in serving.models.items() if isinstance(happening, Event) and serving else ():
         said = {one: [held.version, held.predictor.predict([])] for one, held in served.held.versions.items()}
         served.held.counts["predicted"] += len(said)
+        served.held.usage.note(HOUR, bool(said))
         decision.examples = [
             *decision.examples,
             Example(name, served.model.digest, customer, happening.event_time, START, [], 1.0, 1.0, said),
@@ -145,10 +164,12 @@ class Shop(Operator):
         scoring = Scoring(parse, lambda model: Features(), FakeServing, self.reading, advance)
         super().__init__(Worker(lambda: MONTH, scoring), with_models() if rules is None else rules, models=models)
 
-    def model(self, made: ModelVersion | bytes, now: bool = False) -> None:
+    def model(self, made: ModelVersion | bytes, now: bool = False) -> int:
+        """Tell of a version; the one that is held then."""
         value = made if isinstance(made, bytes) else encode_version(made)
-        _, outputs, counters = self.ask([MODEL, value, now])
+        _, held, outputs, counters = self.ask([MODEL, value, now])
         self._take(outputs, counters)
+        return int(held)
 
     def foretold(self) -> dict[str, list[Any]]:
         """What is foretold of one more event."""
@@ -185,15 +206,17 @@ def test_a_version_is_scored_by_until_a_newer_one_comes() -> None:
     assert shop.foretold()["line"] == [4, 0.75]
     assert shop.counts["models_accepted"] == 3
     assert shop.counts["scored"] == 4
+    assert (shop.counts["scores_due.churn"], shop.counts["scores_given.churn"]) == (3, 2)
+    assert shop.counts["score_age_1h.churn"] == 3
     assert shop.reading.read.count(threading.current_thread().name) == 3, "small ones are read at once"
 
 
 def test_a_large_version_is_read_beside_the_batches_and_adopted_between_two() -> None:
     shop = Shop()
     shop.model(version(1))
-    shop.model(version(2, body=b"slow0.9" + bytes(SMALL)))
+    assert shop.model(version(2, body=b"slow0.9" + bytes(SMALL))) == 1
     assert shop.foretold() == {"line": [1, 0.5]}, "the one before is there as long as it takes"
-    shop.model(version(3, body=b"slow0.8" + bytes(SMALL)))
+    assert shop.model(version(3, body=b"slow0.8" + bytes(SMALL))) == 1
     shop.reading.go_on.set()
     adoption = shop.worker.adoption
     assert adoption is not None
@@ -201,6 +224,15 @@ def test_a_large_version_is_read_beside_the_batches_and_adopted_between_two() ->
         future.result(60)
     assert shop.foretold() == {"line": [3, 0.8]}
     assert shop.counts["models_accepted"] == 3
+
+
+@pytest.mark.parametrize("size", [0, SMALL])
+def test_thresholds_come_with_their_version(size: int) -> None:
+    shop, own = Shop(), OwnThresholds("gender", 0.5, {"f": 0.4})
+    shop.model(version(1, body=b"0.5" + bytes(size), thresholds=own), now=size > 0)
+    rules = shop.worker.rules
+    assert rules is not None and rules.serving is not None
+    assert rules.serving.models["churn"].held.versions["line"].thresholds == own
 
 
 def test_after_a_restart_a_version_is_there_before_the_first_customer() -> None:
@@ -212,13 +244,16 @@ def test_after_a_restart_a_version_is_there_before_the_first_customer() -> None:
 
 def test_what_cannot_be_used_is_refused_and_the_version_before_stays() -> None:
     shop = Shop()
-    shop.model(version(1))
-    shop.model(version(2, body=b"none of mine"))
-    shop.model(version(3, digest="digest 2"))
-    shop.model(version(4, "forest"))
-    shop.model(encode_version(version(5))[:-3])
-    shop.model(encode_version(version(6))[:30] + encode_version(version(7))[30:])
-    shop.model(b"nonsense")
+    told = [
+        version(1),
+        version(2, body=b"none of mine"),
+        version(3, digest="digest 2"),
+        version(4, "forest"),
+        encode_version(version(5))[:-3],
+        encode_version(version(6))[:30] + encode_version(version(7))[30:],
+        b"nonsense",
+    ]
+    assert [shop.model(one) for one in told] == [1, 1, 1, 0, 1, 1, 0], "the operator keeps what is held"
     assert shop.foretold() == {"line": [1, 0.5]}
     assert shop.counts["models_refused"] == 6
     assert shop.refusals() == [
@@ -234,7 +269,7 @@ def test_what_cannot_be_used_is_refused_and_the_version_before_stays() -> None:
 
 def test_versions_of_models_that_are_not_there_wait_with_the_operator() -> None:
     shop = Shop(with_models(1, {"other.yaml": "digest 1"}))
-    shop.model(version(1))
+    assert shop.model(version(1)) == 0
     assert shop.counts["models_refused"] == shop.counts["models_accepted"] == 0
 
 
@@ -391,7 +426,7 @@ class Asker:
         self.worker = LearningWorker(Learning(parse, FakeLearner, restore))
         self.counts: Counter[str] = Counter()
         self.said: list[Any] = []
-        assert self.ask(HELLO, 1, 0, 1, b"{}")[0].startswith("learner")
+        assert self.ask(HELLO, PROTOCOL_VERSION, 0, 1, b"{}")[0].startswith("learner")
 
     def ask(self, *frame: Any) -> list[Any]:
         kind, *rest = msgspec.msgpack.decode(self.worker.answer(msgspec.msgpack.encode(frame)))

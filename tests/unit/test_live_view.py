@@ -242,7 +242,9 @@ def standings() -> Standings:
 def test_a_model_is_shown_with_its_champion_version_figures_and_newest_event() -> None:
     board = settled("vip")
     board.standings = standings()
-    board.vitals = Vitals(totals={"scored": 4321})
+    ages = {"score_age_1h.purchase": 7, "score_age_1d.purchase": 2, "score_age_10m.churn": 1}
+    due = {"scores_due.purchase": 12, "scores_given.purchase": 9, "scores_due.churn": 8, "scores_given.churn": 6}
+    board.vitals = Vitals(totals={"scored": 4321, **due, **ages})
     for text in (drawn(picture(board, LIVE, 1, 40)), drawn(summary(board, 60))):
         purchase, churn = (next(line for line in text.splitlines() if name in line) for name in ("purchase", "churn"))
         for expected in (
@@ -254,7 +256,10 @@ def test_a_model_is_shown_with_its_champion_version_figures_and_newest_event() -
             assert expected in purchase, expected
         assert "none yet" in churn
         assert "4,321 scores given" in text
+        assert "; 75% of 20 due, half 1h old, 95% 1d" in text
         assert "failed" not in text
+    assert "purchase: 75% of 12 due, half 1h old, 95% 1d" in text
+    assert "churn: 75% of 8 due, half 10m old, 95% 10m" in text
 
 
 def test_of_too_few_outcomes_there_are_no_figures() -> None:

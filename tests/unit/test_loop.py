@@ -31,7 +31,9 @@ class Shelf:
         self.held: dict[str, tuple[int, Any]] = {}
         self.champion = ""
 
-    def adopt(self, model: str, candidate: str, role: Role, version: int, predictor: Any) -> bool:
+    def adopt(
+        self, model: str, candidate: str, role: Role, version: int, predictor: Any, thresholds: Any = None
+    ) -> bool:
         self.held[candidate] = version, predictor
         if role == "champion":
             self.champion = candidate

@@ -122,6 +122,13 @@ def test_each_error_of_personas_is_said_where_it_stands(more: str, column: int, 
     assert any(one[:2] == (5, column) and says in one[2] for one in found), found
 
 
+def test_a_constraint_is_for_probabilities() -> None:
+    amounts = GOOD.replace("classification", "regression").replace("{event: A", "{sum: properties.a, event: A")
+    fairness = "fairness: {trait: a, threshold: 0.5, bound: 0.1, constrain: true}\n"
+    ((line, column, says),) = refused(amounts.replace("LogisticRegression", "LinearRegression") + fairness)
+    assert (line, column) == (10, 61) and "regression has none" in says
+
+
 def test_all_errors_of_all_files_are_said_at_once() -> None:
     texts = {
         "a.yaml": GOOD.replace("model: x", "model: a").replace("recency", "recensy").replace("7d", "seven"),

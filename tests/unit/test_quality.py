@@ -12,7 +12,7 @@ from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 from online_models.definition import Fairness
 from online_models.example import Row
 from online_models.quality.drift import Drift
-from online_models.quality.fairness import cost, fairness_report, thresholds
+from online_models.quality.fairness import fairness_report
 from online_models.quality.figures import Figures, Observed, bins, lift, roc_auc
 from online_models.quality.importance import Reservoir, importance
 
@@ -141,30 +141,6 @@ def test_selection_rates_and_parity_equal_fairlearns(seed: int) -> None:
     assert found["demographic_parity_difference"] == pytest.approx(difference, abs=1e-6)
     assert found["demographic_parity_ratio"] == pytest.approx(ratio, abs=1e-5)
     assert found["alert"] == (found["demographic_parity_difference"] > 0.1)
-
-
-def unfair(count: int = 400) -> dict[str, list[Observed]]:
-    """Two groups, of which one is given lower scores throughout."""
-    dice = random.Random(3)
-    chances = [dice.random() for _ in range(count)]
-    labels = [float(dice.random() < chance) for chance in chances]
-    made = [(chance if number % 2 else chance * 0.6, labels[number]) for number, chance in enumerate(chances)]
-    return {
-        "a": [observed(*one, group="a") for one in made[1::2]],
-        "b": [observed(*one, group="b") for one in made[::2]],
-    }
-
-
-def test_thresholds_of_their_own_bring_the_groups_together_and_tell_what_that_costs() -> None:
-    groups = unfair()
-    rule = Fairness("gender", 0.5, 0.1, constrain=True)
-    found = fairness_report(rule, [one for ones in groups.values() for one in ones])
-    assert found["alert"] and found["demographic_parity_difference"] > 0.2
-    own = found["thresholds"]
-    rates = [sum(one.prediction >= own[name] for one in ones) / len(ones) for name, ones in groups.items()]
-    assert abs(rates[0] - rates[1]) < 0.02
-    assert found["cost"] == cost(groups, 0.5, thresholds(groups, 0.5))
-    assert found["cost"]["one_threshold"]["precision"] != found["cost"]["own_thresholds"]["precision"]
 
 
 def test_unknown_and_tiny_groups_are_reported_and_not_compared() -> None:

@@ -13,7 +13,7 @@ import pytest
 from flink_jobs import batch as module
 from flink_jobs import following
 from flink_jobs.batch import TIMER_PARTITION
-from flink_jobs.frames import BATCH, HELLO, RULES, ProtocolError
+from flink_jobs.frames import BATCH, HELLO, PROTOCOL_VERSION, RULES, ProtocolError
 from flink_jobs.outputs import KEY_LIMIT, LATE_LIMIT, RAW_LIMIT, Destination
 from flink_jobs.worker import Worker
 from profiles import Event, decode_profile
@@ -432,7 +432,7 @@ def test_nothing_is_evaluated_before_the_first_rules() -> None:
     frame = msgspec.msgpack.encode
     with pytest.raises(ProtocolError, match="before the rules"):
         worker.answer(frame([BATCH, 0, []]))
-    worker.answer(frame([HELLO, 1, 0, 1, json.dumps(SETTINGS).encode()]))
+    worker.answer(frame([HELLO, PROTOCOL_VERSION, 0, 1, json.dumps(SETTINGS).encode()]))
     worker.answer(frame([RULES, b"refused"]))
     with pytest.raises(ProtocolError, match="before the rules"):
         worker.answer(frame([BATCH, 0, [["c", None, [[record(), START, 0, 1, 9, None]]]]]))

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from flink_jobs.frames import BATCH, HELLO, RULES, ProtocolError
+from flink_jobs.frames import BATCH, HELLO, PROTOCOL_VERSION, RULES, ProtocolError
 from flink_jobs.outputs import Destination
 from flink_jobs.worker import Worker
 from profiles import NEVER
@@ -30,10 +30,10 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_a_build_mixed_from_two_versions_is_noticed() -> None:
     worker = Worker(lambda: START)
     frame = msgspec.msgpack.encode
-    with pytest.raises(ProtocolError, match="speaks protocol 2"):
-        worker.answer(frame([HELLO, 2, 0, 1, json.dumps(SETTINGS).encode()]))
+    with pytest.raises(ProtocolError, match="speaks protocol 1"):
+        worker.answer(frame([HELLO, 1, 0, 1, json.dumps(SETTINGS).encode()]))
     with pytest.raises(msgspec.ValidationError):
-        worker.answer(frame([HELLO, 1, 0, 1, json.dumps({**SETTINGS, "new": 1}).encode()]))
+        worker.answer(frame([HELLO, PROTOCOL_VERSION, 0, 1, json.dumps({**SETTINGS, "new": 1}).encode()]))
     with pytest.raises(ProtocolError, match="unknown frame 9"):
         worker.answer(frame([9]))
 
@@ -45,7 +45,7 @@ def test_answers_have_the_shape_that_the_operator_reads() -> None:
     def ask(*parts: Any) -> Any:
         return msgspec.msgpack.decode(worker.answer(frame(parts)))
 
-    kind, words = ask(HELLO, 1, 2, 4, json.dumps(SETTINGS).encode())
+    kind, words = ask(HELLO, PROTOCOL_VERSION, 2, 4, json.dumps(SETTINGS).encode())
     assert (kind, words.split(",")[0]) == (HELLO, "worker 3 of 4")
     kind, accepted, detail, outputs, counters = ask(RULES, payload())
     assert (kind, accepted, detail, len(outputs), counters) == (RULES, True, "3 segments", 1, {"rules_accepted": 1})
@@ -173,8 +173,8 @@ def test_it_ends_when_the_operator_has_gone(last: bytes) -> None:
 
 def test_its_last_words_say_why_it_died() -> None:
     child = Child()
-    frame = msgspec.msgpack.encode([HELLO, 2, 0, 1, b"{}"])
+    frame = msgspec.msgpack.encode([HELLO, 1, 0, 1, b"{}"])
     code, out, said = child.end(_frame_length.pack(len(frame)) + frame)
     assert code != 0
     assert out == b""
-    assert b"the operator speaks protocol 2, the worker 1" in said
+    assert b"the operator speaks protocol 1, the worker 2" in said

@@ -10,7 +10,8 @@ A value is a list of words parted by spaces, several orders by ";":
 Anything else is only noted. The state is JSON: {"seen": arrivals, "next": time or null, "pad": text}.
 Each arrival gives the output (0, customer, "<value or timer@T or none>|<seen>|<watermark>|<partition>:<offset>|<size>|<key>").
 Each frame gives the output (4, null, "a=2,b=1").
-A model's version gives (4, "model", "<its text>|<now or soon>"), and as a learner:
+A model's version gives (4, "model", "<its text>|<now or soon>"); one that begins with "bad" is refused, one with "big" taken only now.
+As a learner:
 An example is such a value too, learnt when the watermark says so: outputs (6, "learnt", "<values>@<watermark>"), one frame of examples
 gives (4, null, "examples=N"); slow N has the worker say N times that it is behind. State goes in pieces of WORKER_PIECE bytes.
 What is no record and no timer gives (5, customer, "<handover, look or request>@<offset>|<the rule sets seen>") and leaves the state.
@@ -24,6 +25,7 @@ import time
 
 NEVER = 2**63 - 1
 RULES = []
+HELD = {}
 stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
 
 
@@ -238,8 +240,13 @@ def main():
             said = (4, b"rules", f"version {rules.get('version')} {'taken' if good else 'refused'}".encode())
             answer(1, good, "" if good else "line 1: it is bad", [said], {"rules_seen": 1})
         elif frame[0] == 3:
-            said = f"{frame[1][-20:].decode('latin-1').split('#')[-1]}|{'now' if frame[2] else 'soon'}"
-            answer(3, [(4, b"model", said.encode())], {"models_seen": 1})
+            header, _ = unpack(frame[1])
+            name, version = (tuple(header[:2]), header[2]) if isinstance(header, list) else ("", 0)
+            said = frame[1][-20:].decode("latin-1").split("#")[-1]
+            if not said.startswith("bad") and (frame[2] or not said.startswith("big")):
+                HELD[name] = max(version, HELD.get(name, 0))
+            said = f"{said}|{'now' if frame[2] else 'soon'}"
+            answer(3, HELD.get(name, 0), [(4, b"model", said.encode())], {"models_seen": 1})
         elif frame[0] > 3:
             learner.answer(frame[0], frame[1:])
         else:

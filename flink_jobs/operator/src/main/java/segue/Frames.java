@@ -16,12 +16,12 @@ final class Frames {
     private static final int HELLO = 0;
     private static final int RULES = 1;
     private static final int BATCH = 2;
-    static final int MODEL = 3;
+    private static final int MODEL = 3;
     static final int EXAMPLES = 4;
     private static final int WATERMARK = 5;
     private static final int SNAPSHOT = 6;
     static final int RESTORE = 7;
-    private static final int PROTOCOL_VERSION = 1;
+    private static final int PROTOCOL_VERSION = 2;
 
     private Frames() {}
 
@@ -39,6 +39,13 @@ final class Frames {
 
     /** What the worker has to say otherwise; `isBehind`: the same watermark is to be said again. */
     record Told(List<Row> outputs, Map<String, Long> counters, boolean isBehind) {}
+
+    /**
+     * What the worker says to a version of a model.
+     *
+     * @param held the version of that candidate by which customers are scored now; 0 for none
+     */
+    record Adopted(long held, Told told) {}
 
     /** One of so many pieces of the worker's state. */
     record Piece(int count, byte[] bytes) {}
@@ -176,6 +183,16 @@ final class Frames {
             Told told = new Told(reader.outputs(), reader.counters(), false);
             reader.end();
             return told;
+        }
+    }
+
+    static Adopted adopted(byte[] frame) throws IOException {
+        try (Reader reader = new Reader(frame)) {
+            reader.start(MODEL, 4);
+            long held = reader.unpacker.unpackLong();
+            Told told = new Told(reader.outputs(), reader.counters(), false);
+            reader.end();
+            return new Adopted(held, told);
         }
     }
 

@@ -83,7 +83,7 @@ public class LearnerOperator extends WorkerOperator implements OneInputStreamOpe
         switch (kind) {
             case ToLearner.DEFINITIONS -> define(value);
             case ToLearner.MODEL -> apply(
-                    ask(Frames.model(value, 1, true), answer -> Frames.told(Frames.MODEL, answer), config.startDeadlineMillis));
+                    ask(Frames.model(value, 1, true), Frames::adopted, config.startDeadlineMillis).told());
             default -> throw new IOException("the segments operator has sent the learner what it does not know: " + kind);
         }
     }

@@ -321,18 +321,19 @@ public class SegmentOperator extends WorkerOperator
     }
 
     /**
-     * Hands a version of a model to the worker.
+     * Hands a version of a model to the worker; the version of that candidate that it holds now, 0 for none.
      *
      * @param again it has had it before: the answer says nothing new, and it is to have it before the first customer comes
      */
-    void tellModel(byte[] element, boolean again) throws Exception {
+    long tellModel(byte[] element, boolean again) throws Exception {
         drain();
         byte[] frame = Frames.model(element, 1, again);
-        Frames.Told told = ask(frame, answer -> Frames.told(Frames.MODEL, answer), config.startDeadlineMillis);
+        Frames.Adopted adopted = ask(frame, Frames::adopted, config.startDeadlineMillis);
         if (!again) {
-            emit(told.outputs());
-            totals.add(told.counters());
+            emit(adopted.told().outputs());
+            totals.add(adopted.told().counters());
         }
+        return adopted.held();
     }
 
     /** Another rule set is in force: it may know models that the one before did not. */

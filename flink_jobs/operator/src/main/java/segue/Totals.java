@@ -15,8 +15,8 @@ import org.apache.flink.metrics.MetricGroup;
  * own: only the sum over the subtasks means something.
  */
 final class Totals {
-    /** Far more than there are; a worker that makes up names would fill the metric registry. */
-    private static final int MOST_NAMES = 200;
+    /** Far more than there are, with ten for each of fifty models; a worker that makes up names would fill the metric registry. */
+    private static final int MOST_NAMES = 1_000;
 
     private static final class Total {
         final Counter sinceStart;

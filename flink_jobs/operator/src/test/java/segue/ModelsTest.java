@@ -19,9 +19,14 @@ import org.msgpack.core.MessagePack;
 @Timeout(120)
 class ModelsTest {
     private static byte[] record(String model, String candidate, long version) throws IOException {
+        return record(model, candidate, version, "");
+    }
+
+    /** With a mark of "bad" the worker refuses it; with "big" it takes it only where it must be now, as if it were long to read. */
+    private static byte[] record(String model, String candidate, long version, String mark) throws IOException {
         try (MessageBufferPacker packer = MessagePack.newDefaultBufferPacker()) {
             packer.packArrayHeader(5).packString(model).packString(candidate).packLong(version).packString("champion").packString("stream");
-            packer.writePayload(OperatorBench.bytes("#" + model + candidate + version));
+            packer.writePayload(OperatorBench.bytes("#" + mark + model + candidate + version));
             return ModelRecord.element(null, packer.toByteArray());
         }
     }
@@ -62,6 +67,7 @@ class ModelsTest {
             bench.broadcast(record("m", "line", 5));
             bench.broadcast(record("m", "tree", 6));
             bench.broadcast(record("m", "tree", 2));
+            bench.broadcast(record("m", "tree", 6));
             bench.broadcast(record("a", "tree", 9));
             assertEquals(List.of("model:mtree4|soon", "model:mline5|soon", "model:mtree6|soon", "model:atree9|soon"), told(bench));
             state = bench.snapshot();
@@ -72,6 +78,69 @@ class ModelsTest {
             bench.broadcast(OperatorBench.rules(2));
             assertEquals(List.of("model:atree9|soon", "model:mline5|soon", "model:mtree6|soon"), told(bench));
             assertEquals(3, bench.said(ToLearner.DESTINATION).size());
+        }
+    }
+
+    /** What a worker is told when it starts on this state and comes under another rule set. */
+    private static List<String> toldAfter(OperatorSubtaskState state) throws Exception {
+        try (OperatorBench bench = new OperatorBench(OperatorBench.config()).open(state)) {
+            bench.broadcast(OperatorBench.rules(2));
+            return told(bench);
+        }
+    }
+
+    /** A version that is corrupt behind its header once hid all older ones from a job that restarts, and those between from any job. */
+    @Test
+    void aRefusedVersionHidesNeitherTheOneThatWorksNorThoseThatComeAfter() throws Exception {
+        OperatorSubtaskState state;
+        OperatorSubtaskState later;
+        try (OperatorBench bench = new OperatorBench(OperatorBench.config()).open()) {
+            bench.broadcast(record("m", "tree", 5));
+            bench.broadcast(record("m", "tree", 900, "bad"));
+            state = bench.snapshot();
+            bench.broadcast(record("m", "tree", 6));
+            bench.broadcast(record("m", "tree", 800, "bad"));
+            bench.broadcast(record("m", "tree", 4));
+            bench.broadcast(record("m", "tree", 7));
+            assertEquals(
+                    List.of("model:mtree5|soon", "model:badmtree900|soon", "model:mtree6|soon", "model:badmtree800|soon",
+                            "model:mtree7|soon"),
+                    told(bench));
+            later = bench.snapshot();
+        }
+        assertEquals(List.of("model:mtree5|soon", "model:badmtree900|soon"), toldAfter(state));
+        assertEquals(List.of("model:mtree7|soon", "model:badmtree900|soon"), toldAfter(later));
+    }
+
+    @Test
+    void aRefusedVersionIsLetGoOfWhenItIsDeletedOrANewerOneWorks() throws Exception {
+        OperatorSubtaskState deleted;
+        OperatorSubtaskState newer;
+        try (OperatorBench bench = new OperatorBench(OperatorBench.config()).open()) {
+            bench.broadcast(record("m", "tree", 5));
+            bench.broadcast(record("m", "tree", 9, "bad"));
+            bench.broadcast(deleted("m/tree/9"));
+            deleted = bench.snapshot();
+            bench.broadcast(record("m", "tree", 9, "bad"));
+            bench.broadcast(record("m", "tree", 10));
+            newer = bench.snapshot();
+        }
+        assertEquals(List.of("model:mtree5|soon"), toldAfter(deleted));
+        assertEquals(List.of("model:mtree10|soon"), toldAfter(newer));
+    }
+
+    @Test
+    void aVersionThatIsStillReadIsKeptBesideTheOneBeforeUntilItIsKnownToWork() throws Exception {
+        OperatorSubtaskState reading;
+        try (OperatorBench bench = new OperatorBench(OperatorBench.config()).open()) {
+            bench.broadcast(record("m", "tree", 5));
+            bench.broadcast(record("m", "tree", 8, "big"));
+            reading = bench.snapshot();
+        }
+        try (OperatorBench bench = new OperatorBench(OperatorBench.config()).open(reading)) {
+            bench.broadcast(record("m", "tree", 7));
+            bench.broadcast(OperatorBench.rules(2));
+            assertEquals(List.of("model:bigmtree8|soon"), told(bench), "after the restart it is there");
         }
     }
 
