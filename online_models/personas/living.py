@@ -32,6 +32,9 @@ from online_models.personas.space import Point, Space
 _LEAST: Final = 20
 """Examples without which there is no review."""
 
+_DENSE: Final = 5
+"""By so many times more customers than in an empty one must be in a cluster found by density: crumbs beside the others come and go."""
+
 MOST_GONE: Final = 30
 """Personas that have died and may come back, at most."""
 
@@ -172,6 +175,7 @@ class Personas:
                 }
                 for one in self.published
             },
+            "not_found": [name for name in named if all(one.name != name for one in self.published)],
             "gone": [{"id": one.id, "name": one.name, "since": one.born, "until": one.died} for one in self.gone],
         }
 
@@ -313,7 +317,7 @@ class Personas:
         """Review a clusterer that finds for itself how many clusters there are."""
         if self.clusterer is None:
             self.clusterer = clusterers.begun(self.kind, self.parameters, self.seed, judge.points, None)
-        labels = judge.joined(clusterers.labelled(self.clusterer, judge.points), 2 * self.rule.empty)
+        labels = judge.joined(clusterers.labelled(self.clusterer, judge.points), _DENSE * self.rule.empty)
         if len(set(labels.tolist())) < 2:
             return []  # nobody is told from anybody: what was published stays
         found = judge.judged(labels, self.clusterer)
@@ -445,7 +449,8 @@ class Personas:
             if due.get(one.id, one.name) not in taken:
                 one.name = due.get(one.id, one.name)
             if not one.name:
-                one.name = described(looks[one.id], self.rule, taken, one.id)
+                # One that has died may come back, and is to find its name free.
+                one.name = described(looks[one.id], self.rule, taken | {other.name for other in self.gone}, one.id)
         return [
             self._told("renaming", one, was=was[one.id])
             for one in self.published
