@@ -472,7 +472,8 @@ def _distance(one: Persona, point: Point) -> float:
 
 
 def _is_better(one: Partition, now: Partition, margin: float) -> bool:
-    """Whether a partition is better than that of now by more than the margin, and not less well apart by the other index either."""
-    if one.value(margin) <= now.value(margin) + margin:
+    """Whether a partition is better than that of now by more than the margin, and not less well apart by the other index either. One that
+    would lose a declared name is not: as long as there are such customers, whoever relies on the name finds them."""
+    if not one.names >= now.names or one.value(margin) <= now.value(margin) + margin:
         return False
     return one.names > now.names or one.davies_bouldin <= now.davies_bouldin

@@ -22,7 +22,7 @@ _SEEDED_BY: Final = 3
 
 @dataclass(frozen=True)
 class Partition:
-    """One way. `labels` has the cluster of each customer, `names` how many declared names fit a cluster each.
+    """One way. `labels` has the cluster of each customer, `names` the declared names that fit a cluster each.
 
     `clusterer` is what made it, and can go on learning.
     """
@@ -31,11 +31,11 @@ class Partition:
     clusterer: Any
     silhouette: float
     davies_bouldin: float
-    names: int
+    names: frozenset[str]
 
     def value(self, margin: float) -> float:
         """What it is worth: a declared name that is found outweighs so much silhouette."""
-        return self.silhouette + margin * self.names
+        return self.silhouette + margin * len(self.names)
 
     @property
     def smallest(self) -> float:
@@ -53,7 +53,7 @@ class Judge:
     def judged(self, labels: Any, clusterer: Any) -> Partition:
         """A partition with its figures."""
         apart = silhouette(self.points, labels), davies_bouldin(self.points, labels)
-        return Partition(labels, clusterer, *apart, len(self.called(labels)))
+        return Partition(labels, clusterer, *apart, frozenset(self.called(labels).values()))
 
     def joined(self, labels: Any, least: float) -> Any:
         """The labels with those of clusters too small, or too many, given to the others: to the one whose middle is nearest."""

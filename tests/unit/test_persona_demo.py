@@ -24,6 +24,7 @@ from shop import simulate
 START = 1_767_225_600_000
 MINUTE = 60_000
 CUSTOMERS = 1_000
+DAYS = 12.0
 MOST_EVENTS = 3
 """Of a candidate over the history of the demo, after the first personas are born."""
 
@@ -44,7 +45,7 @@ def _played(seed: int) -> Loop:
     rules: Any = SimpleNamespace(version=1, code=1, plan=compile_plan([], watches=[features]))
     loop = Loop([model], rules, Serving([model], [features]), advance, Learner([model], kit), kit.decode)
     end = START + 2 * MINUTE
-    for one in simulate(seed, CUSTOMERS, START, rate=50.0, disorder=2_000, dirty=0.0, until=end):
+    for one in simulate(seed, CUSTOMERS, START, days=DAYS, rate=50.0, disorder=2_000, dirty=0.0, until=end):
         assert one.key is not None
         try:
             event = decode_event(one.value, one.key.decode(), one.at, 0, 0)

@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import davies_bouldin_score, silhouette_score
 
+from online_models import making
 from online_models.definition import PersonaRule
+from online_models.parse import parse_models
 from online_models.personas.clusterers import Kind
 from online_models.personas.components import Components
 from online_models.personas.identities import matched
@@ -17,8 +19,20 @@ from online_models.personas.living import Personas
 from online_models.personas.mixture import Mixture
 from online_models.personas.naming import declared, described
 from online_models.personas.separation import davies_bouldin, silhouette
+from profiles import Event
+from rules.definition import Cluster, Segment
+from rules.step import Timer
+from tests.properties.delivery import Customer, rules
 
+T = 1_700_000_000_000
 BARGAINS = ("bargain-hunters", (("promo", 1), ("spend", -1)))
+GROUPS = """
+model: groups
+task: clustering
+features: [{monetary: {within: 90d, as: promo}}, {monetary: {within: 30d, as: spend}}]
+candidates: [{name: one, pipeline: [KMeans]}]
+personas: {names: {bargain-hunters: {promo: high, spend: low}}}
+"""
 RULE = PersonaRule(2, 5, (BARGAINS,))
 
 Customers = Callable[[random.Random], dict[str, float]]
@@ -243,6 +257,45 @@ def test_the_same_examples_give_the_same_personas() -> None:
     one, other = Personas("Mixture", RULE), Personas("Mixture", RULE)
     assert learnt(one, THREE, 900) == learnt(other, THREE, 900)
     assert one.published == other.published and one.report() == other.report()
+
+
+@pytest.mark.parametrize("kind", ["KMeans", "Mixture", "DBSTREAM"])
+def test_what_was_kept_goes_on_as_if_it_had_never_been_stopped(kind: Kind) -> None:
+    (model,) = parse_models({"groups.yaml": GROUPS.replace("KMeans", kind)})
+    one, other = (making.make(model, model.candidates[0]) for _ in range(2))
+    dice = random.Random(7)
+    customers = groups((0.0, 20.0), (5.0, 20.0), (0.0, 90.0))
+    for number in range(1_500):
+        row = list(customers(dice).values())
+        for each in (one, other):
+            each.learn(row, None, 1.0)
+        if number in (150, 450, 700, 1_333):
+            other = making.decode(model, model.candidates[0], making.encode(other))
+    assert one.predict([0.0, 20.0]) is not None
+    assert making.encode(one) == making.encode(other)
+
+
+def test_a_persona_that_is_no_more_is_no_score_for_whoever_asks_again() -> None:
+    """A rule asks for a name: false for who belongs to another persona, `when_missing` once the score is too old or was never there."""
+    personas = Personas("KMeans", PersonaRule(2, 5), every=100)
+    customer = {"promo": 5.0, "spend": 20.0}
+    learnt(personas, groups((0.0, 20.0), (5.0, 90.0), (5.0, 20.0)), 900)
+    name = personas.predict_one(customer)
+    learnt(personas, groups((0.0, 20.0), (5.0, 90.0)), 3000, seed=2)
+    after = personas.predict_one(customer, name)
+    assert name is not None and after not in (None, name)
+    for missing in (False, True):
+        asks = rules([Segment("asks", Cluster("personas", (name,), 100, missing))])
+        for scores, expected in (({"personas": name}, True), ({"personas": after}, False), ({}, missing)):
+            who = Customer(asks)
+            who.apply(Event(id="m1", name="A", event_time=T, customer="c", received_at=T), 0, scores)
+            assert (who.members == {"asks"}) == expected
+        stale = Customer(asks)
+        stale.apply(Event(id="m1", name="A", event_time=T, customer="c", received_at=T), 0, {"personas": name})
+        stale.apply(Timer(T + 99), T + 99)
+        assert stale.members == {"asks"}
+        stale.apply(Timer(T + 100), T + 100)
+        assert (stale.members == {"asks"}) == missing, "after `max_age`, also where nobody has asked the model again"
 
 
 def test_reasons_name_the_feature_that_tells_them_from_the_next() -> None:
