@@ -158,6 +158,9 @@ def _show(args: argparse.Namespace) -> int:
         return _show_version(args, newest)
     console.print(Group(*_quality_lines(args.model, _tasks(settings).get(args.model), quality, words)))
     console.print(Group(*event_lines(events, 10)))
+    personas = [one for one in events if one["kind"] == "persona" and one["candidate"] == quality["champion"]]
+    if len(personas) > sum(one["kind"] == "persona" for one in events[-10:]):
+        console.print(Group(*event_lines(personas, _SHOWN, "events of the champion's personas")))
     return 0
 
 

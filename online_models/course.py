@@ -99,7 +99,7 @@ class Course:
             if said is None:
                 contender.figures.miss(example)
                 continue
-            version, output = said
+            version, output = said[:2]
             if contender.foreknew(example.at, version):
                 continue
             outputs[name] = output

@@ -119,7 +119,13 @@ class Fairness:
 
 @dataclass(frozen=True)
 class PersonaRule:
-    """How many clusters there may be, and names for those that look so.
+    """How many clusters there may be, what it takes for them to change, and names for those that look so.
+
+    The first are found after `first` examples, or up to as many later if customers do not stand still before. A review looks at the
+    newest `memory`; `reviews` in a row must find a change before it happens. `margin`: by so much better must the silhouette of others
+    be, which is also what finding one more declared name is worth. Who belongs to a cluster leaves it for one that is nearer by the
+    share `stay` of the distance. A cluster is `empty` with less than this share of the customers; after it has died its id comes back
+    with it for `returns` examples.
 
     `names`: each with the features that tell it, and whether they are high (1) or low (-1) against all customers.
     """
@@ -127,6 +133,13 @@ class PersonaRule:
     fewest: int = 2
     most: int = 8
     names: tuple[tuple[str, tuple[tuple[str, int], ...]], ...] = ()
+    first: int = 500
+    memory: int = 1_000
+    reviews: int = 3
+    margin: float = 0.03
+    stay: float = 0.15
+    empty: float = 0.01
+    returns: int = 10_000
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from online_models.features import Column
 from online_models.graph import pack, unpack
 from online_models.lifetimes import KEPT as KEPT_CUSTOMERS
 from online_models.lifetimes import BuyTillYouDie
-from online_models.personas.living import KEPT, Persona, Personas
+from online_models.personas.living import Personas
 from online_models.personas.mixture import Mixture
 from online_models.pipelines import Problem, digest_of
 from online_models.predictor import Output
@@ -175,20 +175,8 @@ class PersonaPredictor:
     def encode(self) -> bytes:
         """The predictor as bytes, sealed like those of River's estimators."""
         one = self.personas
-        plain = [
-            self.values,
-            one.axes,
-            list(one.newest),
-            one.seen,
-            one.chosen,
-            [msgspec.to_builtins(persona) for persona in one.published],
-            one.frame,
-            one.figures,
-            one.next_id,
-            [one.components.seen, one.components.directions] if one.components is not None else None,
-            {number: vars(each) for number, each in one.clusterers.items()} if one.kind == "Mixture" else None,
-        ]
-        river = [one.scaler, {} if one.kind == "Mixture" else one.clusterers]
+        clusterer, plain = one.clusterer, [self.values, one.state()]
+        river = None if isinstance(clusterer, Mixture) else clusterer
         return seal(self.digest, msgspec.msgpack.encode([plain, pack(river)]))
 
     def restore(self, data: bytes) -> None:
@@ -196,39 +184,12 @@ class PersonaPredictor:
         unseal(self.digest, data, self._take_over)
 
     def _take_over(self, body: bytes) -> None:
-        plain, graph = msgspec.msgpack.decode(body, strict=False)
-        values, axes, newest, seen, chosen, published, frame, figures, next_id, components, mixtures = plain
-        scaler, clusterers = unpack(graph)
-        one = self.personas
-        if type(scaler) is not type(one.scaler):
-            raise ValueError("no scaler")
-        one.scaler = scaler
+        (values, state), graph = msgspec.msgpack.decode(body, strict=False)
+        clusterer = unpack(graph)
+        if clusterer is not None and type(clusterer).__name__ != self.personas.kind:
+            raise ValueError("another clusterer")
         self.values = msgspec.convert(values, dict[str, list[str]])
-        one.axes = msgspec.convert(axes, dict[str, int])
-        one.newest = deque(msgspec.convert(newest, list[dict[str, float]]), maxlen=KEPT)
-        one.seen, one.chosen, one.next_id = int(seen), int(chosen), int(next_id)
-        one.published = msgspec.convert(published, list[Persona], strict=False)
-        one.frame = msgspec.convert(frame, dict[str, tuple[int, float, float]])
-        one.figures = msgspec.convert(figures, dict[str, Any])
-        if one.components is not None:
-            one.components.seen = int(components[0])
-            one.components.directions = msgspec.convert(components[1], list[dict[int, float]])
-        if one.kind == "Mixture":
-            one.clusterers = {int(number): _mixture(each) for number, each in mixtures.items()}
-        else:
-            if any(type(each).__name__ != one.kind for each in clusterers.values()):
-                raise ValueError("other clusterers")
-            one.clusterers = clusterers
-
-
-def _mixture(state: Mapping[str, Any]) -> Mixture:
-    points = dict[int, dict[int, float]]
-    made = Mixture(int(state["n_clusters"]), float(state["alpha"]), float(state["slowest"]))
-    made.seen = int(state["seen"])
-    made.centers = msgspec.convert(state["centers"], points)
-    made.variances = msgspec.convert(state["variances"], points)
-    made.weights = msgspec.convert(state["weights"], dict[int, float])
-    return made
+        self.personas.restore(state, clusterer)
 
 
 class ValuePredictor:

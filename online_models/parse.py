@@ -44,6 +44,19 @@ LEAST_EXAMPLES: Final = 100
 LONGEST_MODEL_NAME: Final = 64
 LONGEST_DESCRIPTION: Final = 4000
 
+PERSONA_COUNTS: Final = (
+    ("fewest", 2, 50),
+    ("most", 2, 50),
+    ("first", 50, 10_000_000),
+    ("memory", 100, 10_000_000),
+    ("reviews", 1, 100),
+    ("returns", 0, 100_000_000),
+)
+"""The keys of `personas` that are whole numbers, with their bounds."""
+
+MOST_EMPTY: Final = 0.1
+"""What more than this share of the customers are in is not empty."""
+
 _NAME: Final = re.compile(r"[a-z0-9]+([-_][a-z0-9]+)*")
 _SHARE: Final = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,4})?)%")
 _DAY: Final = 86_400_000
@@ -113,6 +126,9 @@ def digest(model: Model) -> str:
         for field in dataclasses.fields(model)
         if field.name not in ("title", "owner", "description", "digest", "file", "promotion", "fairness")
     }
+    if model.task != "clustering":
+        # As it was when personas had nothing else to tell: others go on with what they have learnt.
+        said["personas"] = ["PersonaRule", 2, 8, []]
     canonical = json.dumps(said, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
     return hashlib.blake2b(canonical.encode(), digest_size=8).hexdigest()
 
@@ -321,14 +337,33 @@ class _ModelReader(ConditionReader):
         node = self.mapping(outer, "`personas`", example)
         if node is None:
             return default
-        self.only(node, ("fewest", "most", "names"))
-        fewest = self.integer(node["fewest"], "`fewest`", 2, 50) if "fewest" in node else default.fewest
-        most = self.integer(node["most"], "`most`", 2, 50) if "most" in node else max(default.most, fewest)
-        if fewest > most:
+        self.only(node, tuple(one.name for one in dataclasses.fields(PersonaRule)))
+        found: dict[str, Any] = {}
+        for name, low, high in PERSONA_COUNTS:
+            if name in node:
+                found[name] = self.integer(node[name], f"`{name}`", low, high)
+        found.setdefault("most", max(default.most, found.get("fewest", 0)))
+        if found.get("fewest", default.fewest) > found["most"]:
             self.wrong(node, "the fewest personas are more than the most")
+        if "margin" in node:
+            found["margin"] = self.between_0_and_1(node["margin"], "`margin`", 0.0, 1.0)
+        for name in ("stay", "empty"):
+            if name in node:
+                found[name] = self.share_of(node[name], f"`{name}`")
+        if found.get("empty", 0.0) > MOST_EMPTY:
+            self.wrong(node["empty"], f"`empty` is at most {MOST_EMPTY:.0%}", "what more are in is not empty")
+        if "names" in node:
+            found["names"] = self.persona_names(node["names"], features)
+        return PersonaRule(**found)
+
+    def persona_names(
+        self, node: Node, features: tuple[Feature, ...]
+    ) -> tuple[tuple[str, tuple[tuple[str, int], ...]], ...]:
+        """`{bargain-hunters: {promo_clicks: high, spend: low}}`"""
+        example = "write `names: {bargain-hunters: {promo_clicks: high, spend: low}}`"
         numbers = [one.name for one in FeatureSet(features).columns if not one.category]
         names = []
-        outer_names = self.mapping(node["names"], "`names`", example) if "names" in node else None
+        outer_names = self.mapping(node, "`names`", example)
         for name, inner in outer_names.items() if outer_names is not None else ():
             if not _NAME.fullmatch(name) or len(name) > LONGEST_MODEL_NAME:
                 self.wrong(inner, "the name of a persona is small letters and digits, words joined by dashes")
@@ -349,7 +384,7 @@ class _ModelReader(ConditionReader):
                     ),
                 )
             )
-        return PersonaRule(fewest, most, tuple(names))
+        return tuple(names)
 
     # --- when -------------------------------------------------------------------------------------------------------
 

@@ -120,11 +120,30 @@ PARTS: Final[dict[str, tuple[str, str, tuple[Key, ...]]]] = {
         ),
     ),
     "personas": (
-        "For clustering: how many personas there may be, and names for those that look so.",
-        "personas: {fewest: 3, most: 6, names: {big-spenders: {spend: high, orders: high}}}",
+        "For clustering: how many personas there may be, what it takes for them to change, and names for those that look so.",
+        "personas: {fewest: 3, most: 6, first: 2000, names: {big-spenders: {spend: high, orders: high}}}",
         (
             Key("fewest", "integer", "personas at least; 2 unless told"),
             Key("most", "integer", "personas at most; 8 unless told"),
+            Key(
+                "first",
+                "integer",
+                "examples before the first personas; up to as many more while customers do not stand still; 500 unless told",
+            ),
+            Key("memory", "integer", "examples, the newest, that a review looks back at; 1000 unless told"),
+            Key("reviews", "integer", "reviews in a row that must find a change before it happens; 3 unless told"),
+            Key(
+                "margin",
+                "number",
+                "by so much better must the silhouette of others be, and for one declared name more so much worse; 0.03 unless told",
+            ),
+            Key("stay", "share", "by so much nearer must another persona be for a customer to change; 15% unless told"),
+            Key("empty", "share", "a persona with fewer of the customers than this dies, 10% at most; 1% unless told"),
+            Key(
+                "returns",
+                "integer",
+                "examples for which one that has died is remembered: come back, it is the same; 10000 unless told",
+            ),
             Key("names", "mapping", "names, each with features that are `high` or `low` of those who are called so"),
         ),
     ),
