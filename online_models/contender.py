@@ -13,6 +13,7 @@ import msgspec
 from online_models.definition import Candidate, Model
 from online_models.example import Example, Row
 from online_models.kit import Kit
+from online_models.selection import OwnThresholds
 from online_models.version import KEPT, Lineage, ModelVersion, Retired, Role
 
 
@@ -22,6 +23,7 @@ class Good(msgspec.Struct, array_like=True):
     version: int
     lineage: Lineage
     body: bytes
+    thresholds: OwnThresholds | None = None
 
 
 class ContenderState(msgspec.Struct, array_like=True):
@@ -139,7 +141,7 @@ class Contender:
             segue=self.kit.segue,
             message="",
         )
-        self.good = Good(version, lineage, body)
+        self.good = Good(version, lineage, body, self._thresholds())
         self.lineage = msgspec.structs.replace(lineage)
         self.versions.append(version)
         self.role = role
@@ -155,14 +157,22 @@ class Contender:
             lineage,
             figures.report(),
             body,
-            self.kit.thresholds(figures),
+            self.good.thresholds,
         )
+
+    def _thresholds(self) -> OwnThresholds | None:
+        """Those for a version now published: as long as too little is known here, those of the version that it goes on from."""
+        found = self.kit.thresholds(self.figures)
+        known = self.good.thresholds if self.good is not None else None
+        if found is None and known is not None and known.are_meant_by(self.model.fairness):
+            return known
+        return found
 
     def adopt(self, version: ModelVersion) -> None:
         """Go on from a version. Raises whatever reading it raises; then nothing has changed."""
         self.predictor = self.kit.decode(self.model, self.candidate, version.body)
         self.lineage = msgspec.structs.replace(version.lineage)
-        self.good = Good(version.version, version.lineage, version.body)
+        self.good = Good(version.version, version.lineage, version.body, version.thresholds)
         self.fresh = 0
         self.failure = ""
         if version.lineage.origin != "rollback":

@@ -112,7 +112,7 @@ class Kit:
 
     `drift` is asked for anew whenever there is another champion: its errors are no continuation of the old one's.
     `describe` says for a report what a candidate looks like inside. `thresholds` are those that a version now published is to have for
-    groups of customers.
+    groups of customers; None where that is not asked for, or cannot be told yet.
     `river` and `segue` are the versions that go into the lineage.
     """
 

@@ -94,7 +94,7 @@ class StandardFigures:
         return found
 
     def thresholds(self) -> OwnThresholds | None:
-        """Those that follow from the newest examples, where fairness is to be kept to."""
+        """Those that follow from the newest examples, where fairness is to be kept to; None where that cannot be told yet."""
         if self.model.fairness is None or self.judged is None:
             return None
         return own_thresholds(self.model.fairness, self.judged.newest)

@@ -99,7 +99,8 @@ def _of_group(ones: list[Observed], threshold: float) -> Report:
 
 
 def own_thresholds(rule: Fairness, ones: Iterable[Observed]) -> OwnThresholds | None:
-    """Thresholds by which the groups' selection rates differ by no more than the bound on these examples; None where none are needed.
+    """Thresholds by which the groups' selection rates differ by no more than the bound on these examples: for no group where there is no
+    need. None where they are not asked for, or there are not enough examples to tell.
 
     As few customers as possible are decided otherwise than by the one threshold. What is aimed at is half of the bound, so that there is
     room for what comes next; then the bound; then, where scores are so few that this would mean to select nobody or everybody, whatever
@@ -115,7 +116,7 @@ def own_thresholds(rule: Fairness, ones: Iterable[Observed]) -> OwnThresholds | 
         for (name, ladder), step in zip(ladders.items(), steps, strict=True)
         if step != ladder.now
     }
-    return OwnThresholds(rule.trait, rule.threshold, found) if found else None
+    return OwnThresholds(rule.trait, rule.threshold, found)
 
 
 class _Ladder(NamedTuple):

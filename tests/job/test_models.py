@@ -140,6 +140,13 @@ def learnt(bench: JobBench) -> Counter[str]:
     return Counter(bench.rest.totals(bench.job, "learner"))
 
 
+def missed(bench: JobBench) -> int:
+    """How often a customer was to be scored, and there was no score."""
+    totals = bench.totals()
+    assert totals["scores_given.soon"] > 0
+    return totals["scores_due.soon"] - totals["scores_given.soon"]
+
+
 def kill(bench: JobBench, operator: str) -> None:
     """Kill an operator's only worker; afterwards the job runs again."""
     before, checkpoints = bench.restarts(), bench.checkpoints()
@@ -204,6 +211,7 @@ def test_what_is_learnt_survives_everything_and_a_replay_learns_the_same(job_ben
         "model_updates",
     )
     bench.wait(lambda: bench.totals()["models_refused"] >= 1, "the corrupt version is refused")
+    unscored = missed(bench)
     kill(bench, "segments")
     sent += play(bench, 5)
 
@@ -213,6 +221,7 @@ def test_what_is_learnt_survives_everything_and_a_replay_learns_the_same(job_ben
     assert learnt(bench)["examples_learnt"] == learner.counts["learnt"]
     totals = bench.wait_received(sent)
     check_accounts(totals, sent)
+    assert missed(bench) == unscored, "there was a version to score by all the time"
     bench.stop()
     assert learner.counts["learnt"] > 200
     assert {one.candidate: same(one) for one in versions(bench)} == {

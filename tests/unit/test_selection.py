@@ -20,9 +20,10 @@ from rich.console import Console
 from cli.model_view import fairness_lines
 from flink_jobs.model_records import ModelRecordError, encode_version, read_record
 from online_models.definition import Fairness, Model
+from online_models.example import Example
 from online_models.features import FeatureSet
 from online_models.learner import Learner
-from online_models.loop import Loop
+from online_models.loop import Loop, Outcome
 from online_models.parse import parse_models
 from online_models.quality.fairness import fairness_report, own_thresholds
 from online_models.quality.figures import LEAST, Observed
@@ -179,12 +180,13 @@ def test_as_few_as_possible_are_decided_otherwise(made: list[tuple[int, int]], b
         assert moved == min(way[2] for way in within)
         return
     assert apart <= now[0]
-    assert own is None or 0 < selected < 2, "nobody is shut out for the sake of a figure"
+    assert own is not None
+    assert not own.groups or 0 < selected < 2, "nobody is shut out for the sake of a figure"
 
 
 def test_nothing_is_changed_without_need_or_knowledge() -> None:
     alike = [observed(chance / 100, 1.0, group) for chance in range(100) for group in "ab"]
-    assert own_thresholds(RULE, alike) is None
+    assert own_thresholds(RULE, alike) == OwnThresholds("gender", 0.5, {})
     apart = drawn(1, 1_000)
     assert own_thresholds(replace(RULE, constrain=False), apart) is None
     assert own_thresholds(replace(RULE, threshold=0.0), apart) is None
@@ -198,7 +200,7 @@ def test_nothing_is_changed_without_need_or_knowledge() -> None:
 def test_scores_that_tell_nobody_apart_empty_no_segment() -> None:
     """Two groups, each of one score: to select both alike would be to select nobody, or everybody."""
     coarse = [observed(0.9, 1.0, "a")] * 50 + [observed(0.1, 0.0, "b")] * 50
-    assert own_thresholds(RULE, coarse) is None
+    assert own_thresholds(RULE, coarse) == OwnThresholds("gender", 0.5, {})
     assert fairness_report(RULE, coarse)["alert"]
 
 
@@ -361,21 +363,20 @@ def history(days: int) -> list[Event]:
     ]
 
 
-def run(constrain: str) -> tuple[Loop[Serving], Model]:
+def run(constrain: str) -> Outcome:
     (made,) = parse_models({"again.yaml": TEXT % constrain})
     features = FeatureSet(made.features, made.zone)
     plan = compile_plan((), watches=[features])
     kit = standard_kit()
     loop = Loop([made], Rules(1, plan), Serving([made], [features]), advance, Learner([made], kit), kit.decode)
-    loop.run([(event, event.event_time - 1) for event in history(25)], T + 30 * DAY)
-    return loop, made
+    return loop.run([(event, event.event_time - 1) for event in history(25)], T + 30 * DAY)
 
 
 def test_a_history_learns_thresholds_and_the_groups_come_together() -> None:
-    free, held = run("false")[0].outcome, run("true")[0].outcome
+    free, held = run("false"), run("true")
     assert not any(one.thresholds for one in free.versions)
-    with_own = [one for one in held.versions if one.thresholds]
-    assert with_own and held.newest["again", "logistic"].thresholds == held.versions[-1].thresholds
+    assert any(one.thresholds and one.thresholds.groups for one in held.versions)
+    assert held.newest["again", "logistic"].thresholds == held.versions[-1].thresholds
     assert {name: one.body for name, one in free.newest.items()} == {
         name: one.body for name, one in held.newest.items()
     }
@@ -389,3 +390,19 @@ def test_a_history_learns_thresholds_and_the_groups_come_together() -> None:
     assert [one[:2] for one in logged] == [
         one.predictions["logistic"] for one in free.examples if "logistic" in one.predictions
     ]
+
+
+def test_a_job_that_goes_on_from_a_training_keeps_its_thresholds_until_it_knows_better() -> None:
+    (trained,) = run("true").trained("again", 100)
+    assert trained.thresholds is not None and trained.thresholds.groups
+    for declared in ("true", "false"):
+        (model_of,) = parse_models({"again.yaml": TEXT % declared})
+        learner = Learner([model_of], standard_kit())
+        learner.adopt(trained)
+        later = T + 60 * DAY
+        learner.offer(Example("again", model_of.digest, "anna", later, later + 1, [3.0], 1.0))
+        learner, _ = Learner.restore(learner.snapshot(), [model_of], standard_kit())
+        learner.advance(later + 1)
+        (version,) = [one for one in learner.conclude() if isinstance(one, ModelVersion)]
+        assert version.version == 102
+        assert version.thresholds == (trained.thresholds if declared == "true" else None)
