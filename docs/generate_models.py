@@ -45,6 +45,7 @@ def models_page() -> str:
             for name, (meaning, example, keys) in reference.PARTS.items()
         ),
         "candidate": key_table(reference.CANDIDATE),
+        "tune": f"{reference.SEARCH[0]}\n\n```yaml\n{reference.SEARCH[1]}\n```\n\n{key_table(reference.SEARCH[2])}",
         "index": _index(),
         "features": "\n\n".join(map(_feature, KINDS.values())),
         "estimators": "\n\n".join(_estimators()),

@@ -26,6 +26,7 @@ from online_models.definition import (
     Task,
 )
 from online_models.features import FeatureSet, read_feature
+from online_models.search import read_searches
 from profiles.document import DocumentError, Node, Scalar, load, suggestion
 from profiles.document import Mapping as MappingNode
 from rules.condition_reader import LONGEST_TRAIT, ConditionReader
@@ -63,6 +64,7 @@ KEYS: Final = (
     "learn",
     "promote",
     "fairness",
+    "tune",
 )
 METRICS: Final[dict[str, tuple[str, ...]]] = {"classification": ("log_loss", "brier"), "regression": ("mae",)}
 """By task, the metrics by which a challenger is compared with the champion."""
@@ -110,7 +112,7 @@ def digest(model: Model) -> str:
     said = {
         field.name: _plain(getattr(model, field.name))
         for field in dataclasses.fields(model)
-        if field.name not in ("title", "owner", "description", "digest", "file", "promotion", "fairness")
+        if field.name not in ("title", "owner", "description", "digest", "file", "promotion", "fairness", "searches")
     }
     canonical = json.dumps(said, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
     return hashlib.blake2b(canonical.encode(), digest_size=8).hexdigest()
@@ -146,7 +148,7 @@ class _ModelReader(ConditionReader):
         features = self.features(root)
         supervised = task in ("classification", "regression")
         target = self.target(root, task) if supervised else None
-        for key in ("target", "promote", "fairness") if not supervised else ("personas",):
+        for key in ("target", "promote", "fairness", "tune") if not supervised else ("personas",):
             if key in root:
                 self.wrong(root.keys[key], f"`{key}` has no meaning for {task}", "leave it out")
         promotion = self.promotion(root["promote"], task) if supervised and "promote" in root else _promotion(task)
@@ -170,6 +172,8 @@ class _ModelReader(ConditionReader):
         )
         if not self.errors:
             self.check_pipelines(root, model)
+        if not self.errors and "tune" in root:
+            return dataclasses.replace(model, searches=read_searches(self, root["tune"], model))
         return model
 
     def model_name(self, root: MappingNode) -> str:

@@ -14,6 +14,7 @@ from online_models.features import KINDS, FeatureKind
 from online_models.named import PARAMETERS
 from online_models.parameter import MOST_CHOICES, Estimator, Parameter
 from online_models.parse import MOST_CANDIDATES, MOST_FEATURES, MOST_STEPS
+from online_models.search import MOST_SEARCHED, MOST_VALUES
 from rules.kinds.kind import Key
 from rules.schema import Schema, closed, definitions, plain, ref
 
@@ -36,6 +37,7 @@ def model_schema() -> Schema:
         **_list(_candidate(), MOST_CANDIDATES),
         "description": "Ways to make the model; the first is champion until another is better",
     }
+    root["properties"]["tune"] = {**_searches(), "description": plain(reference.SEARCH[0])}
     root["required"] = [*root["required"], "features", "candidates"]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -101,6 +103,17 @@ def _candidate() -> Schema:
     steps = next(key for key in reference.CANDIDATE if key.name == "pipeline")
     found["properties"]["pipeline"] = {**_list(ref("step"), MOST_STEPS), "description": plain(steps.meaning)}
     return {**found, "required": ["name", "pipeline"]}
+
+
+def _searches() -> Schema:
+    values: Schema = {"type": "array", "items": {}, "minItems": 2, "maxItems": MOST_VALUES}
+    space: Schema = {
+        "type": "object",
+        "additionalProperties": {"anyOf": [closed(reference.SEARCH[2]), values]},
+        "minProperties": 1,
+        "maxProperties": MOST_SEARCHED,
+    }
+    return {"type": "object", "propertyNames": _named(), "additionalProperties": space, "minProperties": 1}
 
 
 def _steps() -> list[str]:
