@@ -35,7 +35,7 @@ def add_actions(action: AddModelAction) -> None:
     text = "let one model learn from the history and say how good it would have been, publishing nothing"
     trying = action("try", _try, text)
     trying.add_argument("file", type=Path, metavar="FILE", help="a model file")
-    _add_history(trying)
+    add_history(trying)
     text = "let models learn from the history; with --publish, the running job goes on from there"
     training = action("train", _train, text)
     training.add_argument("models", nargs="*", metavar="MODEL", help="the models; default: all of the folder")
@@ -43,10 +43,11 @@ def add_actions(action: AddModelAction) -> None:
     training.add_argument("--models", dest="folder", type=Path, default=MODELS, metavar="DIR", help=words)
     words = "write the newest version of each candidate to the topic of versions"
     training.add_argument("--publish", action="store_true", help=words)
-    _add_history(training)
+    add_history(training)
 
 
-def _add_history(parser: argparse.ArgumentParser) -> None:
+def add_history(parser: argparse.ArgumentParser) -> None:
+    """Gives an action the options that name a history, and what part of it."""
     parser.add_argument("--history", required=True, metavar="TOPIC|FILE", help="events: a topic, or CSV or JSON lines")
     parser.add_argument("--map", type=Path, metavar="MAP.yaml", help="field map of a file; without: SDK events")
     parser.add_argument("--rules", type=Path, metavar="DIR", help="rules: figures are told by their segments, too")

@@ -143,9 +143,40 @@ class PersonaRule:
 
 
 @dataclass(frozen=True)
+class Scale:
+    """A number that is searched between `low` and `high`, both included; with `log` by its order of magnitude.
+
+    `path` says of what: `calibrate`, or estimator and parameter, further down as often as need be (`LogisticRegression.optimizer.SGD.lr`).
+    """
+
+    path: str
+    low: float
+    high: float
+    log: bool = False
+    whole: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of a few values that are tried at `path`, as they would be written there."""
+
+    path: str
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Search:
+    """Which of a candidate's parameters are to be searched, and where."""
+
+    candidate: str
+    space: tuple[Scale | Choice, ...]
+
+
+@dataclass(frozen=True)
 class Model:
     """One model. The first of `candidates` is champion until another has shown that it is better.
 
+    `searches` are for `segue models tune`, and mean nothing to what a job does.
     `digest` identifies the meaning: two files with the same decide alike.
     """
 
@@ -163,6 +194,7 @@ class Model:
     owner: str = ""
     description: str = ""
     zone: str | None = None
+    searches: tuple[Search, ...] = ()
     digest: str = ""
     file: str = field(default="", compare=False)
 

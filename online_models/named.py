@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -16,6 +15,7 @@ from online_models.features import Column
 from online_models.graph import pack, unpack
 from online_models.lifetimes import KEPT as KEPT_CUSTOMERS
 from online_models.lifetimes import BuyTillYouDie
+from online_models.parameter import Parameter, number, whole
 from online_models.personas.living import Personas
 from online_models.personas.mixture import Mixture
 from online_models.pipelines import Problem, digest_of
@@ -31,39 +31,23 @@ _MOST_VALUES: Final = 20
 """Values of a category that are told apart, the first that came; all others look like none."""
 
 
-@dataclass(frozen=True)
-class Number:
-    """A parameter that is a number, with its bounds."""
-
-    low: float
-    high: float
-    whole: bool = False
-
-
-PARAMETERS: Final[dict[str, dict[str, Any]]] = {
-    "KMeans": {"halflife": Number(0.0001, 1.0), "every": Number(20, 100_000, whole=True)},
-    "Mixture": {
-        "alpha": Number(0.5, 1.0),
-        "slowest": Number(0.00001, 0.5),
-        "every": Number(20, 100_000, whole=True),
-    },
-    "DBSTREAM": {
-        "clustering_threshold": Number(0.01, 100.0),
-        "fading_factor": Number(0.000001, 1.0),
-        "cleanup_interval": Number(1, 100_000, whole=True),
-        "intersection_factor": Number(0.01, 1.0),
-        "minimum_weight": Number(0.01, 1000.0),
-        "every": Number(20, 100_000, whole=True),
-    },
-    "Components": {"n": Number(1, 20, whole=True)},
-    VALUE: {
-        "horizon": Number(0.01, 3650.0),
-        "every": Number(50, 100_000, whole=True),
-        "frequency": "column",
-        "recency": "column",
-        "age": "column",
-        "value": "column",
-    },
+PARAMETERS: Final[dict[str, tuple[Parameter, ...]]] = {
+    "KMeans": (number("halflife", 0.0001, 1.0), whole("every", 20, 100_000)),
+    "Mixture": (number("alpha", 0.5, 1.0), number("slowest", 0.00001, 0.5), whole("every", 20, 100_000)),
+    "DBSTREAM": (
+        number("clustering_threshold", 0.01, 100.0),
+        number("fading_factor", 0.000001, 1.0),
+        whole("cleanup_interval", 1, 100_000),
+        number("intersection_factor", 0.01, 1.0),
+        number("minimum_weight", 0.01, 1000.0),
+        whole("every", 20, 100_000),
+    ),
+    "Components": (whole("n", 1, 20),),
+    VALUE: (
+        Parameter("horizon", "number", 0.01, 3650.0, required=True),
+        whole("every", 50, 100_000),
+        *(Parameter(name, "column") for name in ("frequency", "recency", "age", "value")),
+    ),
 }
 """By name, what may be written for each parameter: a number within bounds, or the name of a column."""
 
@@ -85,6 +69,7 @@ def is_named(model: Model, candidate: Candidate) -> bool:
 def check_named(model: Model, candidate: Candidate, columns: Sequence[Column]) -> list[Problem]:
     """Everything that is wrong with such a candidate."""
     found: list[Problem] = []
+    numbers = [column.name for column in columns if not column.category]
     *before, last = candidate.pipeline
     finals = CLUSTERERS if model.task == "clustering" else (VALUE,)
     if last.name not in finals:
@@ -101,28 +86,19 @@ def check_named(model: Model, candidate: Candidate, columns: Sequence[Column]) -
             )
             found.append(Problem(step.line, step.column, f"{step.name[:60]} does not belong here", told))
     for step in candidate.pipeline:
-        known = PARAMETERS.get(step.name, {})
+        known = {one.name: one for one in PARAMETERS.get(step.name, ())}
         for name, value in step.parameters.items():
             if name not in known:
                 message = f"{step.name} has no parameter {str(name)[:60]!r} here"
                 found.append(Problem(step.line, step.column, message, suggestion(str(name)[:60], known)))
-            elif wrong := _wrong(known[name], value, columns):
-                found.append(Problem(step.line, step.column, f"`{name}` of {step.name} must be {wrong}"))
+            elif not (value in numbers if known[name].kind == "column" else known[name].takes(value)):
+                message = f"`{name}` of {step.name} must be {known[name].expected(numbers)}"
+                found.append(Problem(step.line, step.column, message))
     if last.name == VALUE and "horizon" not in last.parameters:
         found.append(
             Problem(last.line, last.column, f"{VALUE} needs `horizon`", "days ahead, as `within` of the target")
         )
     return found
-
-
-def _wrong(known: Any, value: Any, columns: Sequence[Column]) -> str:
-    """What a value must be, where it is not that."""
-    if isinstance(known, Number):
-        right = type(value) is int or (type(value) is float and not known.whole)
-        kind = "a whole number" if known.whole else "a number"
-        return "" if right and known.low <= value <= known.high else f"{kind} from {known.low:g} to {known.high:g}"
-    names = [column.name for column in columns if not column.category]
-    return "" if value in names else f"one of the features {', '.join(names)}"
 
 
 class PersonaPredictor:

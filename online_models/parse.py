@@ -26,6 +26,7 @@ from online_models.definition import (
     Task,
 )
 from online_models.features import FeatureSet, read_feature
+from online_models.search import read_searches
 from profiles.document import DocumentError, Node, Scalar, load, suggestion
 from profiles.document import Mapping as MappingNode
 from rules.condition_reader import LONGEST_TRAIT, ConditionReader
@@ -76,6 +77,7 @@ KEYS: Final = (
     "learn",
     "promote",
     "fairness",
+    "tune",
 )
 OUTCOMES: Final = ("together", "at_once")
 METRICS: Final[dict[str, tuple[str, ...]]] = {"classification": ("log_loss", "brier"), "regression": ("mae",)}
@@ -124,7 +126,7 @@ def digest(model: Model) -> str:
     said = {
         field.name: _plain(getattr(model, field.name))
         for field in dataclasses.fields(model)
-        if field.name not in ("title", "owner", "description", "digest", "file", "promotion", "fairness")
+        if field.name not in ("title", "owner", "description", "digest", "file", "promotion", "fairness", "searches")
     }
     if model.task != "clustering":
         # As it was when personas had nothing else to tell: others go on with what they have learnt.
@@ -163,7 +165,7 @@ class _ModelReader(ConditionReader):
         features = self.features(root)
         supervised = task in ("classification", "regression")
         target = self.target(root, task) if supervised else None
-        for key in ("target", "promote", "fairness") if not supervised else ("personas",):
+        for key in ("target", "promote", "fairness", "tune") if not supervised else ("personas",):
             if key in root:
                 self.wrong(root.keys[key], f"`{key}` has no meaning for {task}", "leave it out")
         promotion = self.promotion(root["promote"], task) if supervised and "promote" in root else _promotion(task)
@@ -187,6 +189,8 @@ class _ModelReader(ConditionReader):
         )
         if not self.errors:
             self.check_pipelines(root, model)
+        if not self.errors and "tune" in root:
+            return dataclasses.replace(model, searches=read_searches(self, root["tune"], model))
         return model
 
     def model_name(self, root: MappingNode) -> str:

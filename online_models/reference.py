@@ -150,6 +150,18 @@ PARTS: Final[dict[str, tuple[str, str, tuple[Key, ...]]]] = {
 }
 """The keys that hold a mapping: its meaning, an example, and what stands in it."""
 
+SEARCH: Final = (
+    "For `segue models tune`: by the name of a candidate, which of its parameters are searched, at most ten. A parameter is written as the "
+    "way to it, a step of the pipeline first; `calibrate` is one as well. It means nothing to a running job.",
+    "tune: {logistic: {LogisticRegression.l2: {from: 0.00001, to: 0.1, log: true}, calibrate: [platt, isotonic]}}",
+    (
+        Key("from", "number", "the least value", True),
+        Key("to", "number", "the largest", True),
+        Key("log", "boolean", "whether it is its order of magnitude that counts; false unless told"),
+    ),
+)
+"""What stands under `tune`: its meaning, an example, and the keys of a scale (a list of values may stand instead)."""
+
 CANDIDATE: Final = (
     Key("name", "name", "what it is called in figures and versions", True),
     Key(
