@@ -123,7 +123,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         write_json(told)
     else:
-        Console(highlight=False).print(render_search(told))
+        Console(highlight=False).print(render_search(told), crop=False)
     return 130 if interrupted else 0
 
 
