@@ -8,13 +8,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
 from cli.errors import UserError
 from cli.model_files import chosen, load_models
 from cli.model_run import Overrun, Run, report, run_history
 from cli.model_topics import newest_quality, publish_versions, read_versions, read_words
-from cli.model_view import render_run
+from cli.model_view import render_run, wide
 from cli.paths import MODELS
 from cli.progress import step
 from cli.published import read_published
@@ -105,7 +103,7 @@ def _tell(args: argparse.Namespace, told: dict[str, Any]) -> None:
     if args.json:
         write_json(told)
     else:
-        Console(highlight=False).print(render_run(told))
+        wide().print(render_run(told))
 
 
 def _live(args: argparse.Namespace, model: Model) -> dict[str, Any] | None:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
-from rich.console import Console
 
 from cli.errors import UserError
 from cli.model_files import load_models
 from cli.model_run import Overrun, gather_history, history_words, located
 from cli.model_tune_view import render_search
+from cli.model_view import wide
 from cli.progress import step
 from cli.rule_files import load_rules, short, write_json
 from cli.trial import share_of, source_of
@@ -123,7 +123,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         write_json(told)
     else:
-        Console(highlight=False).print(render_search(told), crop=False)
+        wide().print(render_search(told), crop=False)
     return 130 if interrupted else 0
 
 

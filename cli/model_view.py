@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -43,6 +45,7 @@ COSTS: Final = {
 
 _BARS: Final = " ▁▂▃▄▅▆▇█"
 _FEATURES: Final = 10
+_WIDE: Final = 120
 _GONE: Final = 5
 _SAYS: Final = 200
 """Examples below which a figure jumps about."""
@@ -207,6 +210,12 @@ def importance_lines(figures: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield made
     if len(found) > _FEATURES:
         yield Text(f"  ... and {len(found) - _FEATURES} that matter less", "dim")
+
+
+def wide() -> Console:
+    """Where tables of models are printed: as wide as the terminal or `COLUMNS` says, else wide enough for all of them."""
+    known = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(highlight=False, width=None if known else _WIDE)
 
 
 def persona_lines(figures: Mapping[str, Any]) -> Iterator[RenderableType]:
