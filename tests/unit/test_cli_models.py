@@ -320,6 +320,7 @@ def test_models_are_listed_with_their_champions(topics: ModelTopics, capsys: pyt
 def test_of_what_was_only_trained_the_champion_is_listed_and_shown(
     topics: ModelTopics, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    rules("apply", folder("rules", vip=VIP), "--no-backfill")
     models("apply", folder("models", buys=BUYS))
     topics.put(version(1), version(2, "bayes", "challenger"))
     capsys.readouterr()
