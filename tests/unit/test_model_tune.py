@@ -149,6 +149,7 @@ def tune(*words: str) -> int:
     return main(["models", "tune", "buys.yaml", "--history", "history.jsonl", "--trials", "12", *words])
 
 
+@pytest.mark.slow
 def test_the_same_is_found_by_one_process_and_by_two(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = []
     for jobs in ("1", "2"):
@@ -167,7 +168,7 @@ def test_the_same_is_found_by_one_process_and_by_two(here: Path, capsys: pytest.
 
 
 def test_what_is_to_be_pasted_is_in_whole_lines(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert tune() == 0
+    assert tune("--jobs", "1") == 0
     out = capsys.readouterr().out
     (pasted,) = [line for line in out.splitlines() if "pipeline: " in line]
     assert pasted.endswith("}}}}]")

@@ -118,7 +118,7 @@ def stationary(kind: Kind, seed: int) -> tuple[Personas, list[dict[str, object]]
 
 
 @pytest.mark.parametrize("kind", ["KMeans", "Mixture"])
-@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 6))])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 6))])
 def test_where_nothing_changes_nobody_is_born_and_nobody_dies(kind: Kind, seed: int) -> None:
     personas, told, flaps = stationary(kind, seed)
     assert len(told) == len(personas.published) == 3 + seed % 3
@@ -177,6 +177,7 @@ def test_a_group_that_appears_is_born_and_one_that_goes_dies_each_told_once() ->
     assert {one.id for one in personas.published} == kept
 
 
+@pytest.mark.slow
 def test_one_that_comes_back_where_it_has_died_is_who_it_was_and_only_for_so_long() -> None:
     two, three = groups((0.0, 20.0), (5.0, 90.0)), groups((0.0, 20.0), (5.0, 90.0), (5.0, 20.0))
     for returns, kind in ((10_000, "persona return"), (1_000, "persona split")):
