@@ -32,6 +32,7 @@ from cli.flink_rest import FlinkRest
 from cli.live_view import Board, picture, progress_line, summary
 from cli.model_files import load_models
 from cli.model_topics import publish_versions
+from cli.model_view import wide
 from cli.paths import CATALOG, DEMO, MODELS, ROOT, shown
 from cli.processes import Process, wait_until
 from cli.progress import step
@@ -283,8 +284,7 @@ class Demo:
         if board is None or not self.running:
             print("segue: interrupted before the job ran; nothing is left running", file=sys.stderr)
             return 130
-        console = Console()
-        console.print(summary(board, self.running))
+        wide().print(summary(board, self.running))
         # What an earlier demo left is no proof that this one did anything.
         if board.live_transitions if self.resumed else board.transitions:
             return 0
