@@ -132,8 +132,8 @@ def models_table(standings: Standings, title: str = "") -> Table:
 def scored_words(totals: Mapping[str, int], models: Iterable[str]) -> str:
     """By the job's counters, how many of those that were to be scored have been, and how old half and 95% of the scores before were.
 
-    >>> totals = {"scores_due.m": 10, "scores_given.m": 9, "score_age_1h.m": 5, "score_age_3d.m": 1}
-    >>> scored_words(totals, ["m"]), scored_words(totals, []), scored_words({"scores_due.m": 1}, ["m"])
+    >>> totals = {"scores_due_m": 10, "scores_given_m": 9, "score_age_1h_m": 5, "score_age_3d_m": 1}
+    >>> scored_words(totals, ["m"]), scored_words(totals, []), scored_words({"scores_due_m": 1}, ["m"])
     ('90% of 10 due, half 1h old, 95% 3d', '', '0% of 1 due')
     """
     found = counted(totals, models)

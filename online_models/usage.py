@@ -80,19 +80,19 @@ class Usage:
 
 
 def counter(name: str, model: str) -> str:
-    """The job's counter for one of the counts of a model.
+    """The job's counter for one of the counts of a model; of letters, digits, dashes and underscores, as Flink makes others into these.
 
     >>> counter("scores_due", "purchase")
-    'scores_due.purchase'
+    'scores_due_purchase'
     """
-    return f"{name}.{model}"
+    return f"{name}_{model}"
 
 
 def counted(totals: Mapping[str, int], models: Iterable[str]) -> dict[str, Any]:
     """What the job's counters say of these models together: `due`, `coverage`, and which of `EDGES` half and 95% of the scores before did
     not exceed (`half`, `most`). Empty where nobody was to be scored.
 
-    >>> totals = {"scores_due.m": 10, "scores_given.m": 9, "score_age_1h.m": 5, "score_age_1d.m": 4, "score_age_older.m": 1}
+    >>> totals = {"scores_due_m": 10, "scores_given_m": 9, "score_age_1h_m": 5, "score_age_1d_m": 4, "score_age_older_m": 1}
     >>> counted(totals, ["m"])
     {'due': 10, 'coverage': 0.9, 'half': '1h', 'most': 'older'}
     """

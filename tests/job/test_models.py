@@ -143,8 +143,8 @@ def learnt(bench: JobBench) -> Counter[str]:
 def missed(bench: JobBench) -> int:
     """How often a customer was to be scored, and there was no score."""
     totals = bench.totals()
-    assert totals["scores_given.soon"] > 0
-    return totals["scores_due.soon"] - totals["scores_given.soon"]
+    assert totals["scores_given_soon"] > 0
+    return totals["scores_due_soon"] - totals["scores_given_soon"]
 
 
 def kill(bench: JobBench, operator: str) -> None:

@@ -206,8 +206,8 @@ def test_a_version_is_scored_by_until_a_newer_one_comes() -> None:
     assert shop.foretold()["line"] == [4, 0.75]
     assert shop.counts["models_accepted"] == 3
     assert shop.counts["scored"] == 4
-    assert (shop.counts["scores_due.churn"], shop.counts["scores_given.churn"]) == (3, 2)
-    assert shop.counts["score_age_1h.churn"] == 3
+    assert (shop.counts["scores_due_churn"], shop.counts["scores_given_churn"]) == (3, 2)
+    assert shop.counts["score_age_1h_churn"] == 3
     assert shop.reading.read.count(threading.current_thread().name) == 3, "small ones are read at once"
 
 

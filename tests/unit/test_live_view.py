@@ -239,8 +239,8 @@ def standings() -> Standings:
 def test_a_model_is_shown_with_its_champion_version_figures_and_newest_event() -> None:
     board = settled("vip")
     board.standings = standings()
-    ages = {"score_age_1h.purchase": 7, "score_age_1d.purchase": 2, "score_age_10m.churn": 1}
-    due = {"scores_due.purchase": 12, "scores_given.purchase": 9, "scores_due.churn": 8, "scores_given.churn": 6}
+    ages = {"score_age_1h_purchase": 7, "score_age_1d_purchase": 2, "score_age_10m_churn": 1}
+    due = {"scores_due_purchase": 12, "scores_given_purchase": 9, "scores_due_churn": 8, "scores_given_churn": 6}
     board.vitals = Vitals(totals={"scored": 4321, **due, **ages})
     for text in (drawn(picture(board, LIVE, 1, 40)), drawn(summary(board, 60))):
         purchase, churn = (next(line for line in text.splitlines() if name in line) for name in ("purchase", "churn"))
