@@ -31,6 +31,7 @@ from benchmarks.spec import Spec
 from benchmarks.tally import Tally
 from benchmarks.workload import CATALOG, DISORDER, RULES, Record, Workload, copy_rules
 from flink_jobs.batch import Arrival
+from flink_jobs.frames import PROTOCOL_VERSION
 from flink_jobs.worker import Worker, WorkerSettings
 from profiles import Profile, decode_event
 from rules.rule_set import load_directory
@@ -95,7 +96,7 @@ def run_worker(workload: Workload, rules_folder: Path) -> float:
     """Seconds that the worker takes for its frames; the loop plays the operator, and its own time does not count."""
     worker = Worker(lambda: time.time_ns() // 1_000_000)
     settings = WorkerSettings("segue/benchmark", "events", 300_000, 730 * 86_400_000, 48)
-    worker.hello(1, 0, 1, msgspec.json.encode(settings))
+    worker.hello(PROTOCOL_VERSION, 0, 1, msgspec.json.encode(settings))
     worker.follow(load_directory(rules_folder).to_payload())
     encode, decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder().decode
     states: dict[str, bytes] = {}

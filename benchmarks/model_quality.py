@@ -10,6 +10,7 @@ import csv
 import gzip
 import math
 import random
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
@@ -25,6 +26,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from cli.history import Account, Source
 from flink_jobs.settings import Settings
 from online_models import making
+from online_models.contest import base_loss
 from online_models.definition import Candidate, Model, Step
 from online_models.example import Example, Row
 from online_models.features import Column, FeatureSet
@@ -36,10 +38,13 @@ from online_models.predictor import Predictor
 from online_models.serving import Serving, advance
 from online_models.standard import standard_kit
 from online_models.version import ModelEvent, ModelVersion, Published
+from profiles import Event, decode_event
 from rules.compiler import compile_plan
+from shop import simulate
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 DATA: Final = ROOT.parent / "shared" / "data"
+PURCHASE: Final = ROOT / "online_models" / "catalog" / "purchase.yaml"
 RETAIL: Final = DATA / "online-retail-sample.csv.gz"
 TELCO: Final = DATA / "telco-churn.csv.gz"
 EXAMPLE: Final = ROOT / "examples" / "online-retail"
@@ -54,30 +59,24 @@ FIRST_FIT: Final = 50
 
 def retail() -> dict[str, Any]:
     """Purchase within 30 days in the history of a gift shop: log loss and AUC of the model that learns as it goes, of one of recency and
-    frequency fitted anew each day, and of the share of those who bought so far; all of the very same examples.
-
-    `fitted_daily` is fitted to all examples with a known outcome, as the model learns from; `fitted_daily_settled` to those only whose 30
-    days are over, among which those who bought are not the first to be known.
+    frequency fitted anew each day to all whose 30 days are over by then, and of the share of those who bought among these; all of the very
+    same examples.
     """
     model = load_model(EXAMPLE / "models" / "purchase.yaml")
     examples = sorted(history_examples(model), key=lambda one: (one.at, one.customer))
     names = [column.name for column in making.columns_of(model)]
     chosen = [names.index("recency"), names.index("frequency")]
     name = model.candidates[0].name
-    assert model.target is not None
-    said: dict[str, list[float]] = {"model": [], "fitted_daily": [], "fitted_daily_settled": [], "base_rate": []}
+    said: dict[str, list[float]] = {"model": [], "fitted_daily": [], "base_rate": []}
     labels: list[float] = []
-    of_all = _Daily(examples, chosen, {id(one): one.labelled_at for one in examples})
-    of_settled = _Daily(examples, chosen, {id(one): one.at + model.target.within for one in examples})
+    daily = _Daily(examples, chosen)
     for example in examples:
-        for one in (of_all, of_settled):
-            one.begin(example.at // DAY)
-        if name not in example.predictions or of_all.fitted is None or of_settled.fitted is None:
+        daily.begin(example.at // DAY)
+        if name not in example.predictions or daily.fitted is None:
             continue
         said["model"].append(example.predictions[name][1])
-        said["fitted_daily"].append(of_all.predict(example.row))
-        said["fitted_daily_settled"].append(of_settled.predict(example.row))
-        said["base_rate"].append(of_settled.share)
+        said["fitted_daily"].append(daily.predict(example.row))
+        said["base_rate"].append(daily.share)
         labels.append(float(example.label or 0.0))
     return {"examples": len(labels), "bought": round(sum(labels) / len(labels), 4), **_judged(said, labels)}
 
@@ -92,20 +91,16 @@ def history_examples(model: Model) -> list[Example]:
     """All examples of the gift shop's customers, with what the model had said of each."""
     source = Source(Settings(), file=RETAIL, field_map=EXAMPLE / "map.yaml")
     history = list(source.events(Account()))
-    features = FeatureSet(model.features, model.zone)
-    rules: Any = SimpleNamespace(version=1, code=1, plan=compile_plan([], watches=[features]))
-    kit = standard_kit()
-    loop = Loop([model], rules, Serving([model], [features]), advance, Learner([model], kit), kit.decode)
     # What is not known by the last event is not known: the month after it may have brought anything.
-    return loop.run(history, history[-1][0].event_time).examples
+    return _loop(model).run(history, history[-1][0].event_time).examples
 
 
 class _Daily:
-    """A logistic regression of some columns, fitted each day to what is known by its beginning. `known`: when, by example."""
+    """A logistic regression of some columns, fitted each day to what is known by its beginning."""
 
-    def __init__(self, examples: Sequence[Example], chosen: Sequence[int], known: dict[int, int]) -> None:
+    def __init__(self, examples: Sequence[Example], chosen: Sequence[int]) -> None:
         self._chosen = chosen
-        self._waiting = sorted(((known[id(one)], at, one) for at, one in enumerate(examples)), reverse=True)
+        self._waiting = sorted(((one.labelled_at, at, one) for at, one in enumerate(examples)), reverse=True)
         self._rows: list[list[float]] = []
         self._labels: list[float] = []
         self._day = -1
@@ -134,6 +129,14 @@ class _Daily:
 
     def _numbers(self, row: Row) -> list[float]:
         return [float(row[at] or 0.0) for at in self._chosen]
+
+
+def _loop(model: Model) -> Loop:
+    """Customers and learner of one model, without rules."""
+    features = FeatureSet(model.features, model.zone)
+    rules: Any = SimpleNamespace(version=1, code=1, plan=compile_plan([], watches=[features]))
+    kit = standard_kit()
+    return Loop([model], rules, Serving([model], [features]), advance, Learner([model], kit), kit.decode)
 
 
 def _judged(said: dict[str, list[float]], labels: Sequence[float]) -> dict[str, Any]:
@@ -290,3 +293,74 @@ class _Newest:
             return None
         said = self._held[1].predict(row)
         return None if said is None else [self._held[0], said]
+
+
+# --- a shop whose customers change ------------------------------------------------------------------------------------
+
+SHOP_START: Final = 1_767_225_600_000
+SHOP_CALM: Final = 20
+SHOP_AFTER: Final = 20
+"""Days of the simulated shop before and after its customers change."""
+
+SHOP_CUSTOMERS: Final = 300
+_DISORDER: Final = 5_000
+
+
+def shop_events(seed: int, turn: int, end: int) -> Iterator[tuple[Event, int]]:
+    """The simulated shop up to `end`, whose customers change at `turn` (epoch ms); each event with its watermark."""
+    days = float(SHOP_CALM + SHOP_AFTER)
+    traffic = simulate(
+        seed,
+        SHOP_CUSTOMERS,
+        end,
+        days=days,
+        until=end,
+        disorder=_DISORDER,
+        stragglers=0,
+        dirty=0,
+        past=False,
+        turn=turn,
+    )
+    for one in traffic:
+        if one.key is not None:
+            yield decode_event(one.value, one.key.decode(), one.at, 0, 0), one.at - _DISORDER - 1
+
+
+def shop_drift(seed: int = 1) -> dict[str, Any]:
+    """The catalogue's model of purchases on the simulated shop, where from one moment on those who mostly order what is in their cart
+    mostly do not, and the others do: after how many examples that is reported, and how well the champion foretells.
+
+    Examples are counted by when their outcome is known: that of those in the first three days after the change is in part from before
+    it. `alarms_before`: reports of the error while nothing changes. Log loss, and that of who knows the share of buyers among the very same
+    examples (`base`): of the thousand before the change, of the second five hundred after it (`worst`), and of the last thousand.
+    """
+    turn = SHOP_START + SHOP_CALM * DAY
+    end = turn + SHOP_AFTER * DAY
+    model = load_model(PURCHASE)
+    loop = _loop(model)
+    outcome = loop.run(shop_events(seed, turn, end), end)
+    examples = sorted(outcome.examples, key=Example.order)
+    known = [one.labelled_at for one in examples]
+    first = bisect_left(known, turn)
+    crowned = [(one.at, one.candidate) for one in outcome.happened if one.kind == "promoted"]
+    alarms = [one.at for one in outcome.happened if one.kind == "drift" and one.detail.get("of") == "error"]
+
+    def figures(part: Sequence[Example]) -> dict[str, float]:
+        said, labels = [], []
+        for one in part:
+            champion = next((name for at, name in reversed(crowned) if at < one.labelled_at), model.candidates[0].name)
+            if champion in one.predictions:
+                said.append(one.predictions[champion][1])
+                labels.append(float(one.label or 0.0))
+        share = sum(labels) / len(labels)
+        return {**_judged({"": said}, labels)[""], "base": round(base_loss(share) or 0.0, 4)}
+
+    return {
+        "examples_after": len(examples) - first,
+        "reported_after": next((bisect_right(known, at) - first for at in alarms if at >= turn), None),
+        "alarms_before": sum(at < turn for at in alarms),
+        "promoted": len(crowned),
+        "before": figures(examples[first - _PART : first]),
+        "worst": figures(examples[first + _PART // 2 : first + _PART]),
+        "last": figures(examples[-_PART:]),
+    }

@@ -15,7 +15,7 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,12 +24,15 @@ from rich.live import Live
 
 from cli import toolchain
 from cli.cluster import LocalCluster
-from cli.demo_traffic import read_status
+from cli.demo_traffic import HISTORY_DAYS, read_status, shop
+from cli.demo_training import train
 from cli.demo_watch import Watch
 from cli.errors import UserError
 from cli.flink_rest import FlinkRest
 from cli.live_view import Board, picture, progress_line, summary
 from cli.model_files import load_models
+from cli.model_topics import publish_versions
+from cli.model_view import wide
 from cli.paths import CATALOG, DEMO, MODELS, ROOT, shown
 from cli.processes import Process, wait_until
 from cli.progress import step
@@ -38,6 +41,7 @@ from cli.submit import newest_savepoint, submit, wait_running
 from cli.target import Target, local_cluster
 from flink_jobs.settings import ENVIRONMENT_PREFIX, Settings, load_settings
 from flink_jobs.topics import ensure_topics
+from online_models.definition import Model, in_zone
 from rules.duration import parse_duration
 from rules.rule_set import load_directory
 
@@ -187,8 +191,8 @@ class Demo:
             segments, models = publish_catalog(settings)
         resume = self._resume()
         self.resumed = bool(resume)
-        start = self._start_traffic(self.resumed)
-        self.board = Board(segments, start, models)
+        start = self._start_traffic(self.resumed, models)
+        self.board = Board(segments, start, [one.name for one in models])
         self.flink = FlinkRest(local.rest)
         to = Target(settings, local, variables)
         self.job = submit(to, self.flink, from_savepoint=resume, log=self.directory / "submit.log")
@@ -203,8 +207,9 @@ class Demo:
         except UserError:
             return ""
 
-    def _start_traffic(self, resumed: bool) -> int:
-        """Start the shop and wait until its history is in Kafka; the moment at which its live part begins (epoch ms).
+    def _start_traffic(self, resumed: bool, models: Sequence[Model]) -> int:
+        """Start the shop, train models on the older part of its history, and wait until all of it is in Kafka; the moment at which its
+        live part begins (epoch ms).
 
         The job begins after the history: were it to run before, its live clock would find all of the history out of order.
         """
@@ -216,13 +221,18 @@ class Demo:
         words += ["--seed", str(seed), "--customers", str(self.customers), "--rate", str(self.rate)]
         words += ["--disorder", str(DISORDER), *(["--no-history"] if resumed else [])]
         with step(
-            "starting the shop" if resumed else f"playing eight days of a shop with {self.customers:,} customers"
+            "starting the shop"
+            if resumed
+            else f"playing {HISTORY_DAYS:.0f} days of a shop with {self.customers:,} customers, and training models on them"
         ):
             environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
             traffic = Process.start("the shop", words, log=self.directory / "traffic.log", env=environment, cwd=ROOT)
             self.traffic = traffic
             # Beside the cluster's own state, for whoever wants to see that nothing is left.
             (self.directory / "demo.json").write_text(json.dumps({"traffic": traffic.state()}), "utf-8")
+            if not resumed:
+                past = shop(seed, self.customers, start, self.rate, DISORDER)
+                publish_versions(self.settings, train(models, past, start, DISORDER))
             wait_until(self._live, HISTORY_TIMEOUT, "the shop's history is in Kafka", process=traffic)
         return start
 
@@ -274,8 +284,7 @@ class Demo:
         if board is None or not self.running:
             print("segue: interrupted before the job ran; nothing is left running", file=sys.stderr)
             return 130
-        console = Console()
-        console.print(summary(board, self.running))
+        wide().print(summary(board, self.running))
         # What an earlier demo left is no proof that this one did anything.
         if board.live_transitions if self.resumed else board.transitions:
             return 0
@@ -288,12 +297,13 @@ class Demo:
         return 130 if self.interrupted else 1
 
 
-def publish_catalog(settings: Settings) -> tuple[list[str], list[str]]:
-    """Publish the rule and model files of the project as one rule set; the names of its segments, and of its models."""
+def publish_catalog(settings: Settings) -> tuple[list[str], list[Model]]:
+    """Publish the rule and model files of the project as one rule set; the names of its segments, and its models."""
     found = load_models(MODELS)
     rules = dataclasses.replace(load_directory(CATALOG), models=found.texts)
     applied = apply_rules(settings, rules, author="segue demo")
-    return [segment.name for segment in applied.rules.segments], [model.name for model in found.models]
+    zone = applied.rules.project.zone
+    return [segment.name for segment in applied.rules.segments], [in_zone(model, zone) for model in found.models]
 
 
 @contextlib.contextmanager

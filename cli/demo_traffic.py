@@ -10,7 +10,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -18,6 +18,9 @@ from typing import Final
 from cli.errors import UserError
 from cli.sending import KafkaSender, Sender
 from shop import Delivery, simulate
+
+HISTORY_DAYS: Final = 12.0
+"""How long the shop has been open: long enough for outcomes of some days to be known of many customers."""
 
 _TELL_EVERY: Final = 0.5
 
@@ -57,6 +60,14 @@ def read_status(path: Path) -> Status | None:
         return Status(**json.loads(path.read_text("utf-8")))
     except FileNotFoundError:
         return None
+
+
+def shop(
+    seed: int, customers: int, start: int, rate: float, disorder: int, *, history: bool = True
+) -> Iterator[Delivery]:
+    """The demo's deliveries: the same for whoever asks with the same arguments; see `shop.simulate`."""
+    days = HISTORY_DAYS if history else 0.0
+    return simulate(seed, customers, start, days=days, rate=rate, disorder=disorder, past=history)
 
 
 def play(
@@ -108,15 +119,7 @@ def main() -> int:
     parser.add_argument("--disorder", required=True, type=int)
     parser.add_argument("--no-history", action="store_true")
     args = parser.parse_args()
-    past = {"days": 0.0, "past": False} if args.no_history else {}
-    deliveries = simulate(
-        args.seed,
-        args.customers,
-        args.start,
-        rate=args.rate,
-        disorder=args.disorder,
-        **past,  # type: ignore[arg-type]
-    )
+    deliveries = shop(args.seed, args.customers, args.start, args.rate, args.disorder, history=not args.no_history)
     try:
         with KafkaSender(args.bootstrap) as sender:
             status = play(deliveries, sender, args.topic, args.start, StatusFile(args.status).tell)

@@ -115,7 +115,7 @@ def environment() -> list[Finding]:
     if Path(sys.prefix).resolve() != (ROOT / ".venv").resolve():
         return [Finding(".venv", WARN, f"runs in {sys.prefix}, not in .venv", "start by `./segue`")]
     found = []
-    for kind, lock in (("run", "requirements.txt"), ("dev", "requirements-dev.txt")):
+    for kind, lock in (("run", "requirements.txt"), ("tune", "requirements-tune.txt"), ("dev", "requirements-dev.txt")):
         stamp = ROOT / ".venv" / f".segue-lock-{kind}"
         if not stamp.exists():
             if kind == "run":

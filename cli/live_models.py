@@ -13,7 +13,7 @@ from rich.text import Text
 
 from cli.changes import local_time, plain
 from flink_jobs.model_records import Header, ModelRecordError, read_record
-from online_models.contest import base_loss
+from online_models.contest import FEWEST, base_loss
 from online_models.usage import counted
 from profiles.event import parse_time
 
@@ -105,15 +105,17 @@ class Standings:
             standing.happened[one.kind] = standing.happened.get(one.kind, 0) + 1
 
 
-def models_table(standings: Standings, title: str = "") -> Table:
-    """A line for each model: who scores, what it has learnt, how good it is, and what happened last."""
+def models_table(standings: Standings, title: str = "", *, whole: bool = False) -> Table:
+    """A line for each model: who scores, what it has learnt, how good it is, and what happened last. `whole`: nothing is cut off, and
+    a line may become several.
+    """
     table = Table(box=box.SIMPLE_HEAD, expand=True, padding=(0, 1), header_style="bold", title=title or None)
     table.title_justify = "left"
     table.add_column("model", width=15, no_wrap=True, overflow="ellipsis")
     table.add_column("champion", width=20, no_wrap=True, overflow="ellipsis")
     table.add_column("learnt", justify="right", width=7)
-    table.add_column("how good, on the newest outcomes", ratio=3, no_wrap=True, overflow="ellipsis")
-    table.add_column("happened last", ratio=2, no_wrap=True, overflow="ellipsis", style="dim")
+    table.add_column("how good, vs base rate or mean", ratio=2, no_wrap=not whole, overflow="ellipsis")
+    table.add_column("happened last", ratio=1, no_wrap=not whole, overflow="ellipsis", style="dim")
     for name, one in standings.models.items():
         champion = Text(plain(one.champion, 30) or "none yet", "" if one.champion else "yellow")
         if one.version:
@@ -144,17 +146,27 @@ def scored_words(totals: Mapping[str, int], models: Iterable[str]) -> str:
 
 
 def figures_words(figures: Mapping[str, Any]) -> str:
-    """The key figures of a candidate, whatever its task. In brackets what there is to beat: always saying the base rate, or the mean.
+    """The key figures of a candidate, whatever its task. Behind "vs" is what there is to beat on the same
+    outcomes: always saying the base rate, or the mean. Of too few outcomes it says that.
 
-    >>> figures_words({"seen": 900, "roc_auc": 0.8123, "log_loss": 0.41, "base_rate": 0.25, "lift": 2.2})
-    'AUC 0.812, log loss 0.410 (base 0.562)'
-    >>> figures_words({"mae": 30.04, "naive_mae": 41.5, "mean": 55.0})
-    'MAE 30.0 (naive 41.5)'
+    >>> figures_words({"seen": 900, "foretold": 800, "roc_auc": 0.8123, "log_loss": 0.41, "base_rate": 0.25, "lift": 2.2})
+    'AUC 0.812, log loss 0.410 vs 0.562 (-27%)'
+    >>> figures_words({"seen": 900, "foretold": 800, "mae": 30.04, "naive_mae": 20.03, "mean": 55.0})
+    'MAE 30.0 vs 20.0 (+50%)'
+    >>> figures_words({"seen": 900, "foretold": 99, "roc_auc": 0.8123, "log_loss": 0.41, "base_rate": 0.25, "lift": 2.2})
+    '99 of 900 outcomes foretold: too few'
+    >>> figures_words({"seen": 900, "foretold": 0, "coverage": 0.0})
+    'none of 900 outcomes foretold yet'
     >>> figures_words({"silhouette": 0.31, "personas": {"sleepers": {"share": 0.6}, "others": {"share": 0.4}}})
     'silhouette 0.31; 60% sleepers, 40% others'
-    >>> figures_words({"seen": 12}), figures_words({})
-    ('no outcome is known yet', '')
+    >>> figures_words({"seen": 0, "foretold": 0}), figures_words({"seen": 12}), figures_words({})
+    ('no outcome is known yet', 'learns without outcomes', '')
     """
+    foretold, seen = figures.get("foretold"), figures.get("seen")
+    if isinstance(foretold, int) and isinstance(seen, int) and foretold < FEWEST and seen:
+        if not foretold:
+            return f"none of {seen:,} outcomes foretold yet"
+        return f"{foretold:,} of {seen:,} outcomes foretold: too few"
     said = [*_of_probability(figures), *_of_value(figures)]
     if said:
         return ", ".join(said)
@@ -165,9 +177,9 @@ def figures_words(figures: Mapping[str, Any]) -> str:
         shares = ", ".join(f"{100 * _share(known[name]):.0f}% {plain(name, 30)}" for name in largest)
         silhouette = _number(figures, "silhouette", 2)
         return "; ".join(one for one in (silhouette and f"silhouette {silhouette}", shares) if one)
-    if not figures:
+    if "seen" not in figures:
         return ""
-    return "no outcome is known yet" if "coverage" in figures or "seen" in figures else ""
+    return "no outcome is known yet" if "foretold" in figures else "learns without outcomes"
 
 
 def _of_probability(figures: Mapping[str, Any]) -> list[str]:
@@ -175,16 +187,21 @@ def _of_probability(figures: Mapping[str, Any]) -> list[str]:
     if auc := _number(figures, "roc_auc"):
         said.append(f"AUC {auc}")
     if loss := _number(figures, "log_loss"):
-        base = _number({"": base_loss(figures.get("base_rate"))}, "")
-        said.append(f"log loss {loss}" + (f" (base {base})" if base else ""))
+        said.append(f"log loss {loss}{_against(figures['log_loss'], base_loss(figures.get('base_rate')), 3)}")
     return said
 
 
 def _of_value(figures: Mapping[str, Any]) -> list[str]:
     if not (error := _number(figures, "mae", 1)):
         return []
-    naive = _number(figures, "naive_mae", 1)
-    return [f"MAE {error}" + (f" (naive {naive})" if naive else "")]
+    return [f"MAE {error}{_against(figures['mae'], figures.get('naive_mae'), 1)}"]
+
+
+def _against(found: float, known: Any, digits: int) -> str:
+    """The loss of who knows only the base rate, or the mean, and how much more or less this one is; "" where that is not known."""
+    if not isinstance(known, int | float) or known <= 0:
+        return ""
+    return f" vs {known:,.{digits}f} ({found / known - 1:+.0%})"
 
 
 def happened_words(one: Standing) -> str:

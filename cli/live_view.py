@@ -324,7 +324,7 @@ def summary(board: Board, running: float) -> RenderableType:
     for name in board.standings.models:
         if words := scored_words(totals, [name]):
             lines.append(f"scores       {plain(name, 60)}: {words}")
-    models = [models_table(board.standings, _scoring(board))] if board.standings.models else []
+    models = [models_table(board.standings, _scoring(board), whole=True)] if board.standings.models else []
     return Group(table, *models, *(Text(f" {one}") for one in lines))
 
 

@@ -6,12 +6,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.text import Text
 
 from cli.changes import plain
 from cli.model_files import load_models, most_waiting, target_words, typical_state, when_words
-from cli.model_view import table
+from cli.model_view import table, wide
 from cli.paths import MODELS
 from cli.rule_files import count, short, write_json
 from online_models.definition import Model
@@ -43,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         made.add_row(Text(one.name, "bold"), plain(foretells), *map(str, cells), f"{typical_state([one]):,}")
     if len(models) > 1:
         made.add_row("together, shared once", "", "", "", f"{typical_state(models):,}")
-    console = Console(highlight=False)
+    console = wide()
     console.print(made)
     made = table("model", "candidates", "scored", "learnt", left=4)
     for one in models:

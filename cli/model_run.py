@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 
-from cli.history import Account, Share, Source
+from cli.history import Account, Share
 from online_models.contest import base_loss
 from online_models.definition import Model, in_zone
 from online_models.example import Example
@@ -17,8 +17,10 @@ from online_models.features import FeatureSet
 from online_models.learner import Learner
 from online_models.loop import Loop, Outcome, Overrun
 from online_models.quality.figures import WINDOW, bins
+from online_models.rehearsal import PROBE, Gathered, Gathering
 from online_models.serving import Serving, advance
 from online_models.standard import standard_kit
+from profiles.event import Event
 from profiles.zones import UTC
 from rules.compiled import moment
 from rules.compiler import compile_plan
@@ -38,6 +40,15 @@ FIGURES: Final[dict[str, tuple[str, ...]]] = {
     "anomaly": (),
 }
 """By task, the figures that tell how good a candidate is."""
+
+
+class Past(Protocol):
+    """What a history is read from; see `cli.history.Source`."""
+
+    def events(
+        self, account: Account, share: Share | None = None, days: float | None = None, now: int | None = None
+    ) -> Iterator[tuple[Event, int]]:
+        """The events of the customers wanted, each with its watermark."""
 
 
 @dataclass
@@ -78,7 +89,7 @@ def _bins(kept: Iterable[tuple[float, float, float]]) -> list[tuple[float, float
 
 def run_history(
     models: Iterable[Model],
-    source: Source,
+    source: Past,
     rules: RuleSet | None = None,
     *,
     days: float | None = None,
@@ -86,45 +97,74 @@ def run_history(
     now: int | None = None,
 ) -> Run:
     """Let customers be scored and models learn over a history. With `rules`, figures are told by their segments, too."""
+    models = located(models, rules)
+    kit = standard_kit()
+    foretold = _Foretold()
+    ruled, serving = _served(models, rules)
+    loop = Loop(models, ruled, serving, advance, Learner(models, kit), kit.decode, keep=False, on_example=foretold.note)
+    account = _play(loop, source, days, sample, now)
+    return Run(models, account, loop.outcome, foretold.examples, foretold.calibration())
+
+
+def gather_history(
+    model: Model,
+    source: Past,
+    rules: RuleSet | None = None,
+    *,
+    days: float | None = None,
+    sample: float = 1.0,
+    now: int | None = None,
+) -> tuple[Gathered, Account]:
+    """The examples that one model learns from in a history, for candidates to be put through them. `model` is `located`."""
+    learner = Gathering(model)
+    ruled, serving = _served((model,), rules)
+    serving.adopt(model.name, PROBE, "challenger", 1, learner.probe)
+    loop = Loop((model,), ruled, serving, advance, learner, lambda *_: learner.probe, keep=False)
+    account = _play(loop, source, days, sample, now)
+    return learner.gathered(), account
+
+
+def located(models: Iterable[Model], rules: RuleSet | None) -> tuple[Model, ...]:
+    """The models as they are meant in the rules' time zone."""
     zone = rules.project.zone if rules is not None else UTC
-    models = tuple(in_zone(model, zone) for model in models)
+    return tuple(in_zone(model, zone) for model in models)
+
+
+def _served(models: Sequence[Model], rules: RuleSet | None) -> tuple[Ruled, Serving]:
+    """The rules with what the models look at, and the models under them."""
     features = [FeatureSet(one.features, one.zone) for one in models]
     segments: tuple[Segment, ...] = rules.segments if rules is not None else ()
     population = rules.population if rules is not None else Population()
     plan = compile_plan(segments, population=population, watches=features)
-    kit = standard_kit()
-    foretold = _Foretold()
-    loop = Loop(
-        models,
-        Ruled(1, code_of(1, 1), plan),
-        Serving(models, features),
-        advance,
-        Learner(models, kit),
-        kit.decode,
-        keep=False,
-        on_example=foretold.note,
-    )
+    return Ruled(1, code_of(1, 1), plan), Serving(models, features)
+
+
+def _play(loop: Loop, source: Past, days: float | None, sample: float, now: int | None) -> Account:
+    """Let all of a history happen, and what became of its records."""
     account = Account()
     for event, watermark in source.events(account, Share(sample), days, now):
         loop.take(event, watermark)
-    outcome = loop.run((), account.end)
-    return Run(models, account, outcome, foretold.examples, foretold.calibration())
+    loop.run((), account.end)
+    return account
+
+
+def history_words(source: str, account: Account, sample: float) -> dict[str, Any]:
+    """What was read of a history, as plain values."""
+    return {
+        "source": source,
+        "events": account.events,
+        "read": account.read,
+        "refused": dict(account.refused),
+        "from": moment(account.first_time) if account.first_time is not None else None,
+        "until": moment(account.last_time) if account.last_time is not None else None,
+        "sample": sample,
+    }
 
 
 def report(run: Run, source: str, sample: float) -> dict[str, Any]:
     """All of it as plain values, for JSON and for what is shown."""
-    account = run.account
     return {
-        "history": {
-            "source": source,
-            "events": account.events,
-            "read": account.read,
-            "refused": dict(account.refused),
-            "outcomes": dict(run.outcome.outcomes),
-            "from": moment(account.first_time) if account.first_time is not None else None,
-            "until": moment(account.last_time) if account.last_time is not None else None,
-            "sample": sample,
-        },
+        "history": {**history_words(source, run.account, sample), "outcomes": dict(run.outcome.outcomes)},
         "models": [_of_model(run, one) for one in run.models],
     }
 
@@ -194,4 +234,15 @@ def baseline(task: str, figures: dict[str, Any]) -> dict[str, float]:
     return {"roc_auc": 0.5, **known, "calibration_error": 0.0, "lift": 1.0}
 
 
-__all__ = ["FIGURES", "Overrun", "Run", "baseline", "report", "run_history", "thinned"]
+__all__ = [
+    "FIGURES",
+    "Overrun",
+    "Run",
+    "baseline",
+    "gather_history",
+    "history_words",
+    "located",
+    "report",
+    "run_history",
+    "thinned",
+]

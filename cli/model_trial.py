@@ -8,13 +8,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
 from cli.errors import UserError
 from cli.model_files import chosen, load_models
 from cli.model_run import Overrun, Run, report, run_history
 from cli.model_topics import newest_quality, publish_versions, read_versions, read_words
-from cli.model_view import render_run
+from cli.model_view import render_run, wide
 from cli.paths import MODELS
 from cli.progress import step
 from cli.published import read_published
@@ -35,7 +33,7 @@ def add_actions(action: AddModelAction) -> None:
     text = "let one model learn from the history and say how good it would have been, publishing nothing"
     trying = action("try", _try, text)
     trying.add_argument("file", type=Path, metavar="FILE", help="a model file")
-    _add_history(trying)
+    add_history(trying)
     text = "let models learn from the history; with --publish, the running job goes on from there"
     training = action("train", _train, text)
     training.add_argument("models", nargs="*", metavar="MODEL", help="the models; default: all of the folder")
@@ -43,10 +41,11 @@ def add_actions(action: AddModelAction) -> None:
     training.add_argument("--models", dest="folder", type=Path, default=MODELS, metavar="DIR", help=words)
     words = "write the newest version of each candidate to the topic of versions"
     training.add_argument("--publish", action="store_true", help=words)
-    _add_history(training)
+    add_history(training)
 
 
-def _add_history(parser: argparse.ArgumentParser) -> None:
+def add_history(parser: argparse.ArgumentParser) -> None:
+    """Gives an action the options that name a history, and what part of it."""
     parser.add_argument("--history", required=True, metavar="TOPIC|FILE", help="events: a topic, or CSV or JSON lines")
     parser.add_argument("--map", type=Path, metavar="MAP.yaml", help="field map of a file; without: SDK events")
     parser.add_argument("--rules", type=Path, metavar="DIR", help="rules: figures are told by their segments, too")
@@ -104,7 +103,7 @@ def _tell(args: argparse.Namespace, told: dict[str, Any]) -> None:
     if args.json:
         write_json(told)
     else:
-        Console(highlight=False).print(render_run(told))
+        wide().print(render_run(told))
 
 
 def _live(args: argparse.Namespace, model: Model) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from cli.changes import plain
@@ -31,10 +31,12 @@ from cli.model_view import (
     scores_lines,
     share,
     table,
+    wide,
 )
 from cli.published import read_published
 from cli.rule_files import write_json
 from cli.target import kafka_settings
+from flink_jobs.model_records import Header
 from flink_jobs.settings import Settings
 from online_models.parse import parse_models
 from online_models.version import ModelVersion
@@ -92,7 +94,7 @@ def _list(args: argparse.Namespace) -> int:
             number(one["drifts"]),
             number(one["promotions"]),
         )
-    Console(highlight=False).print(made)
+    wide().print(made)
     return 0
 
 
@@ -111,7 +113,7 @@ def _row(
 ) -> dict[str, Any]:
     champion = quality["champion"] if quality else ""
     figures: Mapping[str, Any] = quality["candidates"].get(champion, {}) if quality else {}
-    newest = next(iter(versions.of(name)), None)
+    newest = _standing(versions, name)
     key = CHARTED.get(task or "", "")
     state = "removed" if task is None else "learning" if quality else "trained" if newest else "no version yet"
     return {
@@ -128,6 +130,12 @@ def _row(
         "drifts": happened[name, "drift"],
         "promotions": happened[name, "promoted"],
     }
+
+
+def _standing(versions: Versions, name: str) -> Header | None:
+    """The newest version of a model's champion; of a challenger where none is one. None if there is no version."""
+    listed = versions.of(name)
+    return next((one for one in listed if one.role == "champion"), next(iter(listed), None))
 
 
 # --- show ---------------------------------------------------------------------------------------------------------
@@ -149,15 +157,20 @@ def _show(args: argparse.Namespace) -> int:
             {"model": args.model, "quality": quality, "versions": [one._asdict() for one in listed], "events": events}
         )
         return 0
-    console = Console(highlight=False)
+    console = wide()
     if quality is None:
-        newest = versions.version(args.model, listed[0].version)
+        standing = _standing(versions, args.model)
+        assert standing is not None
+        newest = versions.version(args.model, standing.version)
         console.print(
             f"{args.model}: the job has said nothing of it yet; version {newest.version} is from {newest.lineage.origin}"
         )
         return _show_version(args, newest)
     console.print(Group(*_quality_lines(args.model, _tasks(settings).get(args.model), quality, words)))
     console.print(Group(*event_lines(events, 10)))
+    personas = [one for one in events if one["kind"] == "persona" and one["candidate"] == quality["champion"]]
+    if len(personas) > sum(one["kind"] == "persona" for one in events[-10:]):
+        console.print(Group(*event_lines(personas, _SHOWN, "events of the champion's personas")))
     return 0
 
 
@@ -195,7 +208,7 @@ def _show_version(args: argparse.Namespace, one: ModelVersion) -> int:
     if args.json:
         write_json(_version_as_json(one))
         return 0
-    lineage, console = one.lineage, Console(highlight=False)
+    lineage, console = one.lineage, wide()
     console.print(Text.assemble((one.key, "bold"), f"  {one.role}, {len(one.body):,} bytes"))
     span = f"{moment(lineage.first)[:10]} to {moment(lineage.last)[:10]}" if lineage.examples else "nothing"
     parent = f", from version {lineage.parent}" if lineage.parent else ""
@@ -241,7 +254,7 @@ def _history(args: argparse.Namespace) -> int:
             number(one.lineage.examples),
             ", ".join(f"{TITLES[key]} {number(one.metrics[key])}" for key in keys) or "-",
         )
-    console = Console(highlight=False)
+    console = wide()
     console.print(made)
     if len(read) > _SHOWN:
         print(f"... and {len(read) - _SHOWN} older ones (--json has all)")

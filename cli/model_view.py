@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -43,6 +45,8 @@ COSTS: Final = {
 
 _BARS: Final = " ▁▂▃▄▅▆▇█"
 _FEATURES: Final = 10
+_WIDE: Final = 120
+_GONE: Final = 5
 _SAYS: Final = 200
 """Examples below which a figure jumps about."""
 
@@ -208,18 +212,34 @@ def importance_lines(figures: Mapping[str, Any]) -> Iterator[RenderableType]:
         yield Text(f"  ... and {len(found) - _FEATURES} that matter less", "dim")
 
 
+def wide() -> Console:
+    """Where tables of models are printed: as wide as the terminal or `COLUMNS` says, else wide enough for all of them."""
+    known = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(highlight=False, width=None if known else _WIDE)
+
+
 def persona_lines(figures: Mapping[str, Any]) -> Iterator[RenderableType]:
-    """The personas: share of customers, and by what they differ most from all customers, in standard deviations."""
+    """The personas: share of the newest examples, and by what they differ most from all customers; who is missing, and who has died."""
     found: Mapping[str, Any] = figures.get("personas") or {}
     if not found:
+        if "personas" in figures:
+            yield Text(
+                "  no personas yet: they begin once enough examples have come and customers stand still", "yellow"
+            )
         return
-    made = table("  persona", "share", "unlike all customers in (standard deviations)")
-    made.columns[2].justify = "left"
+    made = table("  persona", "id", "share", "since example", "unlike all customers in (standard deviations)")
+    made.columns[4].justify = "left"
     for name, one in sorted(found.items(), key=lambda each: -each[1]["share"]):
         looks = sorted(one["looks"].items(), key=lambda each: -abs(each[1]))[:4]
         shown = ", ".join(f"{plain(feature)} {value:+.1f}" for feature, value in looks)
-        made.add_row(f"  {plain(name)}", f"{one['share']:.1%}", shown)
+        title = Text(f"  {plain(name)}") + Text(" declared" if one.get("declared") else "", "green")
+        made.add_row(title, number(one.get("id")), f"{one['share']:.1%}", number(one.get("since")), shown)
     yield made
+    if missing := figures.get("not_found"):
+        yield Text(f"  declared, but nobody is like that now: {', '.join(map(plain, missing))}", "yellow")
+    if gone := figures.get("gone"):
+        words = [f"{plain(one['name'])} (id {one['id']}, until example {one['until']:,})" for one in gone[-_GONE:]]
+        yield Text(f"  died, the newest last: {', '.join(words)}", "dim")
 
 
 def fairness_lines(figures: Mapping[str, Any]) -> Iterator[RenderableType]:
@@ -263,6 +283,8 @@ def event_words(one: Mapping[str, Any]) -> str:
 
     >>> event_words({"kind": "drift", "candidate": "tree", "detail": {"of": "views", "detector": "adwin", "before": 2.0, "after": 5.5}})
     'drift (tree): views 2.000 → 5.500 by adwin'
+    >>> event_words({"kind": "persona", "candidate": "means", "detail": {"kind": "persona split", "name": "savers", "of": "all"}})
+    'persona (means): split of savers, which was part of all'
     """
     detail = one["detail"]
     candidate = f" ({plain(one['candidate'])})" if one["candidate"] else ""
@@ -278,6 +300,8 @@ def event_words(one: Mapping[str, Any]) -> str:
             said = f"{losses} of {plain(detail.get('champion', ''))}"
         case "persona":
             said = f"{detail.get('kind', '').removeprefix('persona ')} of {plain(detail.get('name', ''))}"
+            for key, words in (("of", "which was part of"), ("into", "now mostly"), ("was", "before that")):
+                said += f", {words} {plain(detail[key])}" if detail.get(key) else ""
         case _:
             said = ", ".join(f"{name} {plain(str(value))}" for name, value in detail.items())
     return f"{one['kind']}{candidate}: {said}"
@@ -322,11 +346,11 @@ def _model_lines(one: Mapping[str, Any], live: Mapping[str, Any] | None) -> Iter
     yield from event_lines(one["events"], 8)
 
 
-def event_lines(events: Sequence[Mapping[str, Any]], most: int) -> Iterator[RenderableType]:
+def event_lines(events: Sequence[Mapping[str, Any]], most: int, title: str = "events") -> Iterator[RenderableType]:
     """The newest events, the oldest of them first."""
     if not events:
         return
-    yield Text(f"  events: {len(events):,}" + (f", the newest {most}" if len(events) > most else ""), "dim")
+    yield Text(f"  {title}: {len(events):,}" + (f", the newest {most}" if len(events) > most else ""), "dim")
     for one in events[-most:]:
         at = (one["at"] or "-").replace("T", " ")[:16]
         yield Text(f"  {at}  {event_words(one)}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from typing import Protocol
 
-from cli import model_applying, model_check, model_trial, model_versions
+from cli import model_applying, model_check, model_trial, model_tune, model_versions
 from cli.actions import Run, add_options, run, sentence
 
 
@@ -34,6 +34,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
     model_check.add_action(action)
     model_trial.add_actions(action)
+    model_tune.add_action(action, model_trial.add_history)
     model_applying.add_actions(action)
     model_versions.add_actions(action)
     parser.set_defaults(run=run)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO
 
@@ -17,8 +17,13 @@ FRAMES = "|/-\\"
 
 
 @contextmanager
-def step(what: str, *, quiet: bool = False, stream: IO[str] | None = None) -> Iterator[None]:
-    """Show that `what` is under way, then that it is done and how long it took; nothing if it took no time to speak of."""
+def step(
+    what: str, *, quiet: bool = False, stream: IO[str] | None = None, far: Callable[[], str] = str
+) -> Iterator[None]:
+    """Show that `what` is under way, then that it is done and how long it took; nothing if it took no time to speak of.
+
+    `far` says in a few words how far it is.
+    """
     out = stream or sys.stderr
     if quiet:
         yield
@@ -37,10 +42,12 @@ def step(what: str, *, quiet: bool = False, stream: IO[str] | None = None) -> It
         while not over.wait(TICK if terminal else REMINDER):
             passed = time.monotonic() - begun
             if terminal:
-                print(f"\r\x1b[K{FRAMES[turn % len(FRAMES)]} {what} ({passed:.0f}s)", end="", file=out, flush=True)
+                print(
+                    f"\r\x1b[K{FRAMES[turn % len(FRAMES)]} {what} ({passed:.0f}s) {far()}", end="", file=out, flush=True
+                )
                 turn += 1
             else:
-                print(f"segue:   {passed:.0f}s", file=out, flush=True)
+                print(f"segue:   {passed:.0f}s {far()}".rstrip(), file=out, flush=True)
 
     thread = threading.Thread(target=show, name="progress", daemon=True)
     thread.start()

@@ -172,7 +172,9 @@ def apply_rules(
     changes = diff(before, local)
     if models is None:
         models = before.models if before is not None else local.models
-    same = before is not None and before.digests == local.digests and before.models == models
+    # The meaning of rules has the zone in it; models are read in that of the project.
+    moved = bool(models) and before is not None and before.project.zone != local.project.zone
+    same = before is not None and before.digests == local.digests and before.models == models and not moved
     if before is not None and same and not force:
         return Applied(before, changes, False)
     candidate = dataclasses.replace(

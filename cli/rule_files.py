@@ -61,7 +61,7 @@ def check_plan(rules: RuleSet, shown: str) -> None:
 def local_texts(folder: Path) -> dict[str, str]:
     """The texts of a folder's files by their names in it, valid or not; none if there is no such folder.
 
-    They are those of `RuleSet.files`: the rule files, and the population in the words in which it travels.
+    They are those of `RuleSet.files`: the rule files, that of the project, and the population in the words in which it travels.
     """
     files = sorted(one for one in folder.rglob("*.yaml") if one.is_file())
     inner = {file: file.relative_to(folder) for file in files}

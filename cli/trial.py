@@ -23,6 +23,7 @@ from cli.trial_run import Example, Figures, Findings, Trial, warnings
 from cli.trial_view import render
 from flink_jobs.settings import Settings
 from rules.compiled import moment
+from rules.project import in_zone
 from rules.rule_set import RuleSet, load_directory
 
 _FILE_ENDINGS: Final = (".csv", ".json", ".jsonl", ".ndjson", ".gz", ".txt")
@@ -142,7 +143,8 @@ def _among(tried: RuleSet, others: RuleSet | None, shown: str) -> RuleSet:
         return tried
     names = {one.name for one in tried.segments}
     kept = [one for one in others.segments if one.name not in names]
-    segments = tuple(sorted((*kept, *tried.segments), key=lambda one: one.name))
+    zoned = [one if tried.project.text else in_zone(one, others.project.zone) for one in tried.segments]
+    segments = tuple(sorted((*kept, *zoned), key=lambda one: one.name))
     # Whatever else was measured or set for the others holds for this one too; what they never needed stands beside this one.
     bounds = {**tried.population.bounds, **others.population.bounds}
     population = dataclasses.replace(others.population, bounds=bounds)

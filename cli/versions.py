@@ -31,6 +31,7 @@ from cli.rule_files import (
 )
 from cli.target import kafka_settings
 from flink_jobs.settings import Settings
+from profiles.zones import UTC
 from rules.errors import RuleErrors
 from rules.rule_set import Header, RuleSet, diff
 
@@ -79,6 +80,10 @@ def _list(args: argparse.Namespace) -> int:
     else:
         console = Console(highlight=False)
         console.print(f"version {rules.version}, published {ago(rules.created_at)} by {rules.author or 'nobody named'}")
+        if rules.project.zone != UTC:
+            console.print(
+                f"days and hours are those of {rules.project.zone} unless a rule or a customer says otherwise"
+            )
         console.print(_segments_table(rules, members))
         if rules.warming:
             print(

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from docs.generate_rules import cell, key_table
 from online_models import reference
-from online_models.estimators import ESTIMATORS, Estimator, Parameter
+from online_models.estimators import ESTIMATORS
 from online_models.features import KINDS, FeatureKind
-from online_models.named import MEANINGS, PARAMETERS, Number
+from online_models.named import MEANINGS, PARAMETERS
+from online_models.parameter import Estimator, Parameter
 from online_models.schema import model_schema
 
 DOCS = Path(__file__).resolve().parent
@@ -44,6 +45,7 @@ def models_page() -> str:
             for name, (meaning, example, keys) in reference.PARTS.items()
         ),
         "candidate": key_table(reference.CANDIDATE),
+        "tune": f"{reference.SEARCH[0]}\n\n```yaml\n{reference.SEARCH[1]}\n```\n\n{key_table(reference.SEARCH[2])}",
         "index": _index(),
         "features": "\n\n".join(map(_feature, KINDS.values())),
         "estimators": "\n\n".join(_estimators()),
@@ -96,6 +98,8 @@ def _parameter(one: Parameter) -> str:
                 {"optimizer": "an optimizer", "rate": "a learning rate"}.get(each, f"a {each}") for each in one.roles
             )
             said = f"{bounds}, or {roles}" if one.low < one.high else roles
+        case "column":
+            said = "the name of a feature"
         case _:
             said = "a list of pipelines"
     default = f" ({one.default} unless told)" if one.default is not None else ""
@@ -105,9 +109,5 @@ def _parameter(one: Parameter) -> str:
 def _named() -> str:
     lines = ["| name | what it is | parameters |", "|---|---|---|"]
     for name, known in PARAMETERS.items():
-        parameters = [
-            f"`{key}` {one.low:g} to {one.high:g}" if isinstance(one, Number) else f"`{key}` the name of a feature"
-            for key, one in known.items()
-        ]
-        lines.append(f"| `{name}` | {cell(MEANINGS[name])} | {cell('; '.join(parameters))} |")
+        lines.append(f"| `{name}` | {cell(MEANINGS[name])} | {cell('; '.join(map(_parameter, known)))} |")
     return "\n".join(lines)

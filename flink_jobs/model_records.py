@@ -121,7 +121,7 @@ def word(
     model: str, kind: str, candidate: str = "", at: int | None = None, detail: Mapping[str, Any] | None = None
 ) -> Output:
     """A word on a model for `model-quality`, keyed by the model. `at`: epoch ms of event time, if it is of a moment."""
-    when = moment(at) if at is not None and 0 <= at < MOST_TIME else None
+    when = moment(at) if at is not None and 0 < at < MOST_TIME else None  # 0: nothing has been learnt yet
     value = {"model": model, "kind": kind, "candidate": candidate, "at": when, "detail": detail or {}}
     return Destination.MODEL_QUALITY, model.encode(), _json(value)
 

@@ -39,14 +39,15 @@ class ContenderState(msgspec.Struct, array_like=True):
     failure: str
     own: bool
     figures: Any
+    taught: int = 0
 
 
 class Contender:
     """A candidate at work in the learner.
 
     `versions` are the numbers of those kept; `role` is the one it was last published in, "" before. Examples labelled up to `known` were
-    learnt in a training over history; `fresh` have been learnt since the last version. `failure` says why it was quarantined: it
-    rests until the next publication. `own`: it has learnt an example here.
+    learnt elsewhere, in a training over history mostly, and versions from `taught` on come of that; `fresh` have been learnt since the
+    last version. `failure` says why it was quarantined: it rests until the next publication. `own`: it has learnt an example here.
     """
 
     def __init__(self, model: Model, candidate: Candidate, kit: Kit) -> None:
@@ -59,6 +60,7 @@ class Contender:
         self.versions: list[int] = []
         self.role = ""
         self.known = -1
+        self.taught = 0
         self.fresh = 0
         self.failure = ""
         self.own = False
@@ -80,6 +82,14 @@ class Contender:
         self.fresh += 1
         self.own = True
         return ""
+
+    def foreknew(self, at: int, version: int) -> bool:
+        """Whether a version had learnt from outcomes that came after the moment `at`, so that what it said of it proves nothing.
+
+        So it is where a job goes through a history with a version that was trained over it. What is learnt here never comes so early: no
+        version is ahead of the customers that it scores.
+        """
+        return at < self.known and version >= self.taught
 
     def examine(self, rows: Sequence[Row]) -> str:
         """Look whether it answers these rows, all of which it could learn, as it ought to; why it does not, or ""."""
@@ -168,6 +178,7 @@ class Contender:
         if version.lineage.origin != "rollback":
             # Who goes back wants what was learnt since to be gone, not learnt again; it would not come again anyway.
             self.known = max(self.known, version.lineage.last)
+            self.taught = version.version
         self.role = version.role
         self.note(version.version)
 
@@ -200,6 +211,7 @@ class Contender:
             self.failure,
             self.own,
             self.figures.state(),
+            self.taught,
         )
 
     def restore(self, state: ContenderState) -> None:
@@ -211,7 +223,7 @@ class Contender:
         self.good = state.good
         self.versions = list(state.versions)
         self.role, self.known, self.fresh = state.role, state.known, state.fresh
-        self.failure, self.own = state.failure, state.own
+        self.failure, self.own, self.taught = state.failure, state.own, state.taught
         self.figures.restore(state.figures)
 
 

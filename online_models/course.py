@@ -99,8 +99,11 @@ class Course:
             if said is None:
                 contender.figures.miss(example)
                 continue
-            outputs[name] = said[1]
-            contender.figures.observe(example, said[0], said[1])
+            version, output = said[:2]
+            if contender.foreknew(example.at, version):
+                continue
+            outputs[name] = output
+            contender.figures.observe(example, version, output)
         if label is None:
             return
         self.contest.observe(outputs, label, example.weight)

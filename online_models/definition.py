@@ -78,6 +78,9 @@ class Learning:
     `negatives` is the share of examples kept whose outcome is 0; those that are kept weigh as much more. A new version is published
     after `publish` of event time, or `publish_examples` examples, whichever comes first; the first of a candidate once it has learnt
     from `least`, as what has seen little is sure of the wrong things.
+
+    `outcomes`: of classification, when what came is learnt. `together`: at the end of the target's window, whatever came. `at_once`: what
+    has happened as soon as it has, and what has not at the end.
     """
 
     every: int
@@ -86,6 +89,7 @@ class Learning:
     publish: int = 3_600_000
     publish_examples: int = 1_000
     least: int = 1
+    outcomes: Literal["together", "at_once"] = "together"
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,13 @@ class Fairness:
 
 @dataclass(frozen=True)
 class PersonaRule:
-    """How many clusters there may be, and names for those that look so.
+    """How many clusters there may be, what it takes for them to change, and names for those that look so.
+
+    The first are found after `first` examples, or up to as many later if customers do not stand still before. A review looks at the
+    newest `memory`; `reviews` in a row must find a change before it happens. `margin`: by so much better must the silhouette of others
+    be, which is also what finding one more declared name is worth. Who belongs to a cluster leaves it for one that is nearer by the
+    share `stay` of the distance. A cluster is `empty` with less than this share of the customers; after it has died its id comes back
+    with it for `returns` examples.
 
     `names`: each with the features that tell it, and whether they are high (1) or low (-1) against all customers.
     """
@@ -123,12 +133,50 @@ class PersonaRule:
     fewest: int = 2
     most: int = 8
     names: tuple[tuple[str, tuple[tuple[str, int], ...]], ...] = ()
+    first: int = 500
+    memory: int = 1_000
+    reviews: int = 3
+    margin: float = 0.03
+    stay: float = 0.15
+    empty: float = 0.01
+    returns: int = 10_000
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A number that is searched between `low` and `high`, both included; with `log` by its order of magnitude.
+
+    `path` says of what: `calibrate`, or estimator and parameter, further down as often as need be (`LogisticRegression.optimizer.SGD.lr`).
+    """
+
+    path: str
+    low: float
+    high: float
+    log: bool = False
+    whole: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of a few values that are tried at `path`, as they would be written there."""
+
+    path: str
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Search:
+    """Which of a candidate's parameters are to be searched, and where."""
+
+    candidate: str
+    space: tuple[Scale | Choice, ...]
 
 
 @dataclass(frozen=True)
 class Model:
     """One model. The first of `candidates` is champion until another has shown that it is better.
 
+    `searches` are for `segue models tune`, and mean nothing to what a job does.
     `digest` identifies the meaning: two files with the same decide alike.
     """
 
@@ -146,6 +194,7 @@ class Model:
     owner: str = ""
     description: str = ""
     zone: str | None = None
+    searches: tuple[Search, ...] = ()
     digest: str = ""
     file: str = field(default="", compare=False)
 

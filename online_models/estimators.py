@@ -7,9 +7,8 @@ size of Python's objects, which is not the same on all machines; here only their
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from collections.abc import Mapping
+from typing import Any, Final
 
 from river import (
     anomaly,
@@ -27,173 +26,78 @@ from river import (
 )
 
 from online_models.factories import choosing_of, forest_of, neighbours_of, regression_tree_of
-
-Role = Literal[
-    "transformer",
-    "classifier",
-    "regressor",
-    "clusterer",
-    "anomaly",
-    "optimizer",
-    "rate",
-    "loss",
-    "splitter",
-    "detector",
-]
-Kind = Literal["number", "whole", "flag", "choice", "part", "pipelines"]
+from online_models.parameter import Estimator, Parameter, choice, flag, number, part, whole
 
 _NEVER: Final = 1 << 53
 """A number of examples that nobody reaches."""
 
 MOST_TREES: Final = 50
 MOST_DEPTH: Final = 16
-MOST_CHOICES: Final = 8
 
 
-@dataclass(frozen=True)
-class Parameter:
-    """What may be written for one parameter.
-
-    `number` and `whole` lie between `low` and `high`, both included; a `choice` is one of `choices`; a `part` is an estimator of one
-    of `roles`, or a number where `low < high`; `pipelines` is a list of pipelines. `default` is ours where River's would not do.
-    """
-
-    name: str
-    kind: Kind
-    low: float = 0.0
-    high: float = 0.0
-    choices: tuple[str, ...] = ()
-    roles: tuple[str, ...] = ()
-    default: Any = None
-    required: bool = False
-
-    def expected(self) -> str:
-        """What it must be, in words."""
-        match self.kind:
-            case "number":
-                return f"a number between {self.low:g} and {self.high:g}"
-            case "whole":
-                return f"a whole number between {int(self.low):,} and {int(self.high):,}"
-            case "flag":
-                return "true or false"
-            case "choice":
-                return f"one of {', '.join(self.choices)}"
-            case "pipelines":
-                return f"a list of 2 to {MOST_CHOICES} pipelines"
-        names = ", ".join(sorted(name for name, each in ESTIMATORS.items() if each.role in self.roles))
-        number = f"a number between {self.low:g} and {self.high:g}, or " if self.low < self.high else ""
-        return f"{number}one of {names}"
-
-
-@dataclass(frozen=True)
-class Estimator:
-    """One name on the safe list.
-
-    `missing`: `left out` where it copes with unknown numbers, `mean` where they are replaced by the mean of the examples. `sparse`:
-    indicators that are 0 need not be given. `weighted`: it takes weights; others see an example several times. `settle`: River puts
-    some work off until it is asked for a prediction; this does it. `nested`: it may stand in a list of pipelines to choose from.
-    """
-
-    name: str
-    role: Role
-    meaning: str
-    make: Callable[..., Any]
-    parameters: tuple[Parameter, ...] = ()
-    missing: Literal["left out", "mean"] = "mean"
-    sparse: bool = False
-    weighted: bool = False
-    nested: bool = True
-    settle: Callable[[Any], Any] | None = None
-    fixed: Mapping[str, Any] | None = None
-
-    def parameter(self, name: str) -> Parameter | None:
-        """The parameter of this name."""
-        return next((each for each in self.parameters if each.name == name), None)
-
-
-def _number(name: str, low: float, high: float, default: float | None = None) -> Parameter:
-    return Parameter(name, "number", low, high, default=default)
-
-
-def _whole(name: str, low: int, high: int, default: int | None = None) -> Parameter:
-    return Parameter(name, "whole", low, high, default=default)
-
-
-def _flag(name: str) -> Parameter:
-    return Parameter(name, "flag")
-
-
-def _choice(name: str, *choices: str, default: str | None = None) -> Parameter:
-    return Parameter(name, "choice", choices=choices, default=default)
-
-
-def _part(name: str, *roles: str, low: float = 0.0, high: float = 0.0, default: Any = None) -> Parameter:
-    return Parameter(name, "part", low, high, roles=roles, default=default)
-
-
-_LR: Final = _part("lr", "rate", low=1e-6, high=10.0)
-_BETAS: Final = (_number("beta_1", 0.0, 0.9999), _number("beta_2", 0.0, 0.99999), _number("eps", 1e-12, 1e-2))
-_RHO: Final = _number("rho", 0.0, 0.9999)
-_SEED: Final = _whole("seed", 0, 2**32 - 1, 1)
+_LR: Final = part("lr", "rate", low=1e-6, high=10.0)
+_BETAS: Final = (number("beta_1", 0.0, 0.9999), number("beta_2", 0.0, 0.99999), number("eps", 1e-12, 1e-2))
+_RHO: Final = number("rho", 0.0, 0.9999)
+_SEED: Final = whole("seed", 0, 2**32 - 1, 1)
 _GLM: Final = (
-    _part("optimizer", "optimizer"),
-    _number("l1", 0.0, 10.0),
-    _number("l2", 0.0, 10.0),
-    _part("intercept_lr", "rate", low=0.0, high=10.0),
-    _number("intercept_init", -1e6, 1e6),
-    _number("clip_gradient", 1e-3, 1e12),
+    part("optimizer", "optimizer"),
+    number("l1", 0.0, 10.0),
+    number("l2", 0.0, 10.0),
+    part("intercept_lr", "rate", low=0.0, high=10.0),
+    number("intercept_init", -1e6, 1e6),
+    number("clip_gradient", 1e-3, 1e12),
 )
 _TREE: Final = (
-    _whole("grace_period", 10, 100_000),
-    _whole("max_depth", 1, MOST_DEPTH, 10),
-    _number("delta", 1e-12, 0.5),
-    _number("tau", 0.0, 1.0),
-    _flag("remove_poor_attrs"),
-    _flag("merit_preprune"),
+    whole("grace_period", 10, 100_000),
+    whole("max_depth", 1, MOST_DEPTH, 10),
+    number("delta", 1e-12, 0.5),
+    number("tau", 0.0, 1.0),
+    flag("remove_poor_attrs"),
+    flag("merit_preprune"),
 )
 _TREE_FIXED: Final = {"max_size": 1e6, "memory_estimate_period": _NEVER, "binary_split": True}
 _CLASSIFYING: Final = (
     *_TREE,
-    _choice("split_criterion", "gini", "info_gain", "hellinger"),
-    _choice("leaf_prediction", "mc", "nb", "nba"),
-    _whole("nb_threshold", 0, 100_000),
-    _number("max_share_to_split", 0.5, 1.0),
-    _number("min_branch_fraction", 0.0, 0.5),
-    _part("splitter", "splitter"),
+    choice("split_criterion", "gini", "info_gain", "hellinger"),
+    choice("leaf_prediction", "mc", "nb", "nba"),
+    whole("nb_threshold", 0, 100_000),
+    number("max_share_to_split", 0.5, 1.0),
+    number("min_branch_fraction", 0.0, 0.5),
+    part("splitter", "splitter"),
 )
 _REGRESSING: Final = (
     *_TREE,
-    _choice("leaf_prediction", "mean", "model", "adaptive"),
-    _number("model_selector_decay", 0.0, 1.0),
-    _whole("min_samples_split", 2, 10_000),
-    _number("radius", 1e-3, 1e6, 0.25),
+    choice("leaf_prediction", "mean", "model", "adaptive"),
+    number("model_selector_decay", 0.0, 1.0),
+    whole("min_samples_split", 2, 10_000),
+    number("radius", 1e-3, 1e6, 0.25),
 )
 _ADAPTIVE: Final = (
-    _flag("bootstrap_sampling"),
-    _whole("drift_window_threshold", 10, 1_000_000),
-    _number("switch_significance", 1e-6, 0.5),
-    _part("drift_detector", "detector"),
+    flag("bootstrap_sampling"),
+    whole("drift_window_threshold", 10, 1_000_000),
+    number("switch_significance", 1e-6, 0.5),
+    part("drift_detector", "detector"),
     _SEED,
 )
 _FOREST: Final = (
-    _whole("n_models", 1, MOST_TREES, 10),
-    _choice("max_features", "sqrt", "log2", "all"),
-    _whole("lambda_value", 1, 20),
-    _part("drift_detector", "detector"),
-    _part("warning_detector", "detector"),
-    _flag("disable_weighted_vote"),
+    whole("n_models", 1, MOST_TREES, 10),
+    choice("max_features", "sqrt", "log2", "all"),
+    whole("lambda_value", 1, 20),
+    part("drift_detector", "detector"),
+    part("warning_detector", "detector"),
+    flag("disable_weighted_vote"),
     _SEED,
 )
 _K_MEANS: Final = (
-    _whole("n_clusters", 2, 50),
-    _number("halflife", 1e-4, 1.0),
-    _number("sigma", 1e-3, 100.0),
+    whole("n_clusters", 2, 50),
+    number("halflife", 1e-4, 1.0),
+    number("sigma", 1e-3, 100.0),
     _SEED,
 )
 
 
 _PIPELINES: Final = Parameter("models", "pipelines", required=True)
-_HALVING: Final = (_PIPELINES, _whole("budget", 100, 100_000_000, 10_000), _whole("eta", 2, 10))
+_HALVING: Final = (_PIPELINES, whole("budget", 100, 100_000_000, 10_000), whole("eta", 2, 10))
 _SPARSE: Final[Mapping[str, Any]] = {"missing": "left out", "sparse": True}
 
 
@@ -206,7 +110,7 @@ def _listed() -> tuple[Estimator, ...]:
             "transformer",
             "less the mean, over the deviation",
             pre.StandardScaler,
-            (_flag("with_std"),),
+            (flag("with_std"),),
         ),
         Estimator("MinMaxScaler", "transformer", "between the least, 0, and the largest, 1", pre.MinMaxScaler),
         Estimator("MaxAbsScaler", "transformer", "over the largest absolute value", pre.MaxAbsScaler),
@@ -215,7 +119,7 @@ def _listed() -> tuple[Estimator, ...]:
             "transformer",
             "like StandardScaler, where newer examples count for more",
             pre.AdaptiveStandardScaler,
-            (_number("fading_factor", 1e-4, 0.9999),),
+            (number("fading_factor", 1e-4, 0.9999),),
         ),
         # --- linear models
         Estimator(
@@ -223,7 +127,7 @@ def _listed() -> tuple[Estimator, ...]:
             "classifier",
             "logistic regression, one gradient step an example",
             lm.LogisticRegression,
-            (*_GLM, _part("loss", "loss")),
+            (*_GLM, part("loss", "loss")),
             weighted=True,
             **_SPARSE,
         ),
@@ -232,7 +136,7 @@ def _listed() -> tuple[Estimator, ...]:
             "classifier",
             "the perceptron",
             lm.Perceptron,
-            (_number("l2", 0.0, 10.0), _number("clip_gradient", 1e-3, 1e12)),
+            (number("l2", 0.0, 10.0), number("clip_gradient", 1e-3, 1e12)),
             weighted=True,
             **_SPARSE,
         ),
@@ -241,7 +145,7 @@ def _listed() -> tuple[Estimator, ...]:
             "classifier",
             "approximate largest margin",
             lm.ALMAClassifier,
-            (_number("alpha", 0.01, 1.0), _number("B", 0.01, 100.0), _number("C", 0.01, 100.0)),
+            (number("alpha", 0.01, 1.0), number("B", 0.01, 100.0), number("C", 0.01, 100.0)),
             **_SPARSE,
         ),
         Estimator(
@@ -249,7 +153,7 @@ def _listed() -> tuple[Estimator, ...]:
             "classifier",
             "passive-aggressive classification",
             lm.PAClassifier,
-            (_number("C", 1e-4, 100.0), _whole("mode", 1, 2), _flag("learn_intercept")),
+            (number("C", 1e-4, 100.0), whole("mode", 1, 2), flag("learn_intercept")),
             **_SPARSE,
         ),
         Estimator(
@@ -257,7 +161,7 @@ def _listed() -> tuple[Estimator, ...]:
             "regressor",
             "linear regression, one gradient step an example",
             lm.LinearRegression,
-            (*_GLM, _part("loss", "loss")),
+            (*_GLM, part("loss", "loss")),
             weighted=True,
             **_SPARSE,
         ),
@@ -266,7 +170,7 @@ def _listed() -> tuple[Estimator, ...]:
             "regressor",
             "passive-aggressive regression",
             lm.PARegressor,
-            (_number("C", 1e-4, 100.0), _whole("mode", 1, 2), _number("eps", 0.0, 1e6), _flag("learn_intercept")),
+            (number("C", 1e-4, 100.0), whole("mode", 1, 2), number("eps", 0.0, 1e6), flag("learn_intercept")),
             **_SPARSE,
         ),
         # --- trees and forests
@@ -322,7 +226,7 @@ def _listed() -> tuple[Estimator, ...]:
             "regressor",
             "an adaptive random forest for numbers",
             forest_of(regression_tree_of(forest.ARFRegressor)),
-            (*_REGRESSING, *_FOREST, _choice("aggregation_method", "mean", "median")),
+            (*_REGRESSING, *_FOREST, choice("aggregation_method", "mean", "median")),
             nested=False,
             fixed=_TREE_FIXED,
         ),
@@ -333,7 +237,7 @@ def _listed() -> tuple[Estimator, ...]:
             "classifier",
             "the nearest of the newest examples",
             neighbours_of(neighbors.KNNClassifier),
-            (_whole("n_neighbors", 1, 100), _whole("window_size", 10, 2_000, 500), _flag("weighted")),
+            (whole("n_neighbors", 1, 100), whole("window_size", 10, 2_000, 500), flag("weighted")),
             nested=False,
         ),
         Estimator(
@@ -342,9 +246,9 @@ def _listed() -> tuple[Estimator, ...]:
             "the mean of the nearest of the newest examples",
             neighbours_of(neighbors.KNNRegressor),
             (
-                _whole("n_neighbors", 1, 100),
-                _whole("window_size", 10, 2_000, 500),
-                _choice("aggregation_method", "mean", "median", "weighted_mean"),
+                whole("n_neighbors", 1, 100),
+                whole("window_size", 10, 2_000, 500),
+                choice("aggregation_method", "mean", "median", "weighted_mean"),
             ),
             nested=False,
         ),
@@ -380,7 +284,7 @@ def _listed() -> tuple[Estimator, ...]:
             "clusterer",
             "k-means over chunks",
             cluster.STREAMKMeans,
-            (_whole("chunk_size", 2, 1_000), *_K_MEANS),
+            (whole("chunk_size", 2, 1_000), *_K_MEANS),
         ),
         Estimator(
             "DBSTREAM",
@@ -388,11 +292,11 @@ def _listed() -> tuple[Estimator, ...]:
             "clusters of any shape, of which those nobody falls into fade",
             cluster.DBSTREAM,
             (
-                _number("clustering_threshold", 0.05, 1e6),
-                _number("fading_factor", 1e-4, 1.0),
-                _whole("cleanup_interval", 1, 10_000),
-                _number("intersection_factor", 0.01, 1.0),
-                _number("minimum_weight", 0.0, 1e6),
+                number("clustering_threshold", 0.05, 1e6),
+                number("fading_factor", 1e-4, 1.0),
+                whole("cleanup_interval", 1, 10_000),
+                number("intersection_factor", 0.01, 1.0),
+                number("minimum_weight", 0.0, 1e6),
             ),
             settle=lambda made: made.n_clusters,
         ),
@@ -402,9 +306,9 @@ def _listed() -> tuple[Estimator, ...]:
             "how alone somebody is, between 0 and 1; wants numbers between 0 and 1",
             anomaly.HalfSpaceTrees,
             (
-                _whole("n_trees", 1, MOST_TREES),
-                _whole("height", 1, 12),
-                _whole("window_size", 10, 100_000),
+                whole("n_trees", 1, MOST_TREES),
+                whole("height", 1, 12),
+                whole("window_size", 10, 100_000),
                 _SEED,
             ),
         ),
@@ -412,9 +316,9 @@ def _listed() -> tuple[Estimator, ...]:
         Estimator("SGD", "optimizer", "plain gradient descent", optim.SGD, (_LR,)),
         Estimator("Adam", "optimizer", "Adam", optim.Adam, (_LR, *_BETAS)),
         Estimator("AMSGrad", "optimizer", "AMSGrad", optim.AMSGrad, (_LR, *_BETAS)),
-        Estimator("AdaGrad", "optimizer", "AdaGrad", optim.AdaGrad, (_LR, _number("eps", 1e-12, 1e-2))),
-        Estimator("AdaDelta", "optimizer", "AdaDelta", optim.AdaDelta, (_RHO, _number("eps", 1e-12, 1e-2))),
-        Estimator("RMSProp", "optimizer", "RMSProp", optim.RMSProp, (_LR, _RHO, _number("eps", 1e-12, 1e-2))),
+        Estimator("AdaGrad", "optimizer", "AdaGrad", optim.AdaGrad, (_LR, number("eps", 1e-12, 1e-2))),
+        Estimator("AdaDelta", "optimizer", "AdaDelta", optim.AdaDelta, (_RHO, number("eps", 1e-12, 1e-2))),
+        Estimator("RMSProp", "optimizer", "RMSProp", optim.RMSProp, (_LR, _RHO, number("eps", 1e-12, 1e-2))),
         Estimator("Momentum", "optimizer", "gradient descent with momentum", optim.Momentum, (_LR, _RHO)),
         Estimator(
             "FTRLProximal",
@@ -422,10 +326,10 @@ def _listed() -> tuple[Estimator, ...]:
             "follow the regularised leader",
             optim.FTRLProximal,
             (
-                _number("alpha", 1e-6, 10.0),
-                _number("beta", 0.0, 100.0),
-                _number("l1", 0.0, 10.0),
-                _number("l2", 0.0, 10.0),
+                number("alpha", 1e-6, 10.0),
+                number("beta", 0.0, 100.0),
+                number("l1", 0.0, 10.0),
+                number("l2", 0.0, 10.0),
             ),
         ),
         Estimator(
@@ -433,14 +337,14 @@ def _listed() -> tuple[Estimator, ...]:
             "rate",
             "a rate that falls with a power of the number of examples",
             optim.schedulers.InverseScaling,
-            (Parameter("learning_rate", "number", 1e-6, 10.0, required=True), _number("power", 0.01, 2.0)),
+            (Parameter("learning_rate", "number", 1e-6, 10.0, required=True), number("power", 0.01, 2.0)),
         ),
         Estimator(
             "Log",
             "loss",
             "log loss, where each class may weigh differently",
             optim.losses.Log,
-            (_number("weight_pos", 0.001, 1000.0), _number("weight_neg", 0.001, 1000.0)),
+            (number("weight_pos", 0.001, 1000.0), number("weight_neg", 0.001, 1000.0)),
         ),
         Estimator("Squared", "loss", "squared error", optim.losses.Squared),
         Estimator(
@@ -448,42 +352,42 @@ def _listed() -> tuple[Estimator, ...]:
             "loss",
             "squared error, but for large ones the absolute",
             optim.losses.Huber,
-            (_number("epsilon", 1e-6, 1e6),),
+            (number("epsilon", 1e-6, 1e6),),
         ),
         Estimator(
             "Quantile",
             "loss",
             "the pinball loss of a quantile",
             optim.losses.Quantile,
-            (_number("alpha", 0.001, 0.999),),
+            (number("alpha", 0.001, 0.999),),
         ),
         Estimator(
             "GaussianSplitter",
             "splitter",
             "a bell curve for each class",
             tree.splitter.GaussianSplitter,
-            (_whole("n_splits", 2, 100),),
+            (whole("n_splits", 2, 100),),
         ),
         Estimator(
             "HistogramSplitter",
             "splitter",
             "a histogram for each class",
             tree.splitter.HistogramSplitter,
-            (_whole("n_bins", 8, 1_024), _whole("n_splits", 2, 256)),
+            (whole("n_bins", 8, 1_024), whole("n_splits", 2, 256)),
         ),
         Estimator(
             "ADWIN",
             "detector",
             "a window that shrinks when the mean has changed",
             drift.ADWIN,
-            (_number("delta", 1e-6, 0.5), _whole("clock", 1, 10_000), _whole("grace_period", 1, 10_000)),
+            (number("delta", 1e-6, 0.5), whole("clock", 1, 10_000), whole("grace_period", 1, 10_000)),
         ),
         Estimator(
             "PageHinkley",
             "detector",
             "the test of Page and Hinkley",
             drift.PageHinkley,
-            (_whole("min_instances", 1, 100_000), _number("delta", 0.0, 10.0), _number("threshold", 0.01, 1e6)),
+            (whole("min_instances", 1, 100_000), number("delta", 0.0, 10.0), number("threshold", 0.01, 1e6)),
         ),
         Estimator("NoDrift", "detector", "looks for nothing", drift.NoDrift),
     )
@@ -499,3 +403,8 @@ FINAL_ROLE: Final = {
     "anomaly": "anomaly",
 }
 """The role of the last step of a pipeline, by task."""
+
+
+def of_role(*roles: str) -> list[str]:
+    """The names of the estimators of these roles."""
+    return [name for name, each in ESTIMATORS.items() if each.role in roles]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -16,7 +15,8 @@ from online_models.features import Column
 from online_models.graph import pack, unpack
 from online_models.lifetimes import KEPT as KEPT_CUSTOMERS
 from online_models.lifetimes import BuyTillYouDie
-from online_models.personas.living import KEPT, Persona, Personas
+from online_models.parameter import Parameter, number, whole
+from online_models.personas.living import Personas
 from online_models.personas.mixture import Mixture
 from online_models.pipelines import Problem, digest_of
 from online_models.predictor import Output
@@ -31,39 +31,23 @@ _MOST_VALUES: Final = 20
 """Values of a category that are told apart, the first that came; all others look like none."""
 
 
-@dataclass(frozen=True)
-class Number:
-    """A parameter that is a number, with its bounds."""
-
-    low: float
-    high: float
-    whole: bool = False
-
-
-PARAMETERS: Final[dict[str, dict[str, Any]]] = {
-    "KMeans": {"halflife": Number(0.0001, 1.0), "every": Number(20, 100_000, whole=True)},
-    "Mixture": {
-        "alpha": Number(0.5, 1.0),
-        "slowest": Number(0.00001, 0.5),
-        "every": Number(20, 100_000, whole=True),
-    },
-    "DBSTREAM": {
-        "clustering_threshold": Number(0.01, 100.0),
-        "fading_factor": Number(0.000001, 1.0),
-        "cleanup_interval": Number(1, 100_000, whole=True),
-        "intersection_factor": Number(0.01, 1.0),
-        "minimum_weight": Number(0.01, 1000.0),
-        "every": Number(20, 100_000, whole=True),
-    },
-    "Components": {"n": Number(1, 20, whole=True)},
-    VALUE: {
-        "horizon": Number(0.01, 3650.0),
-        "every": Number(50, 100_000, whole=True),
-        "frequency": "column",
-        "recency": "column",
-        "age": "column",
-        "value": "column",
-    },
+PARAMETERS: Final[dict[str, tuple[Parameter, ...]]] = {
+    "KMeans": (number("halflife", 0.0001, 1.0), whole("every", 20, 100_000)),
+    "Mixture": (number("alpha", 0.5, 1.0), number("slowest", 0.00001, 0.5), whole("every", 20, 100_000)),
+    "DBSTREAM": (
+        number("clustering_threshold", 0.01, 100.0),
+        number("fading_factor", 0.000001, 1.0),
+        whole("cleanup_interval", 1, 100_000),
+        number("intersection_factor", 0.01, 1.0),
+        number("minimum_weight", 0.01, 1000.0),
+        whole("every", 20, 100_000),
+    ),
+    "Components": (whole("n", 1, 20),),
+    VALUE: (
+        Parameter("horizon", "number", 0.01, 3650.0, required=True),
+        whole("every", 50, 100_000),
+        *(Parameter(name, "column") for name in ("frequency", "recency", "age", "value")),
+    ),
 }
 """By name, what may be written for each parameter: a number within bounds, or the name of a column."""
 
@@ -85,6 +69,7 @@ def is_named(model: Model, candidate: Candidate) -> bool:
 def check_named(model: Model, candidate: Candidate, columns: Sequence[Column]) -> list[Problem]:
     """Everything that is wrong with such a candidate."""
     found: list[Problem] = []
+    numbers = [column.name for column in columns if not column.category]
     *before, last = candidate.pipeline
     finals = CLUSTERERS if model.task == "clustering" else (VALUE,)
     if last.name not in finals:
@@ -101,28 +86,19 @@ def check_named(model: Model, candidate: Candidate, columns: Sequence[Column]) -
             )
             found.append(Problem(step.line, step.column, f"{step.name[:60]} does not belong here", told))
     for step in candidate.pipeline:
-        known = PARAMETERS.get(step.name, {})
+        known = {one.name: one for one in PARAMETERS.get(step.name, ())}
         for name, value in step.parameters.items():
             if name not in known:
                 message = f"{step.name} has no parameter {str(name)[:60]!r} here"
                 found.append(Problem(step.line, step.column, message, suggestion(str(name)[:60], known)))
-            elif wrong := _wrong(known[name], value, columns):
-                found.append(Problem(step.line, step.column, f"`{name}` of {step.name} must be {wrong}"))
+            elif not (value in numbers if known[name].kind == "column" else known[name].takes(value)):
+                message = f"`{name}` of {step.name} must be {known[name].expected(numbers)}"
+                found.append(Problem(step.line, step.column, message))
     if last.name == VALUE and "horizon" not in last.parameters:
         found.append(
             Problem(last.line, last.column, f"{VALUE} needs `horizon`", "days ahead, as `within` of the target")
         )
     return found
-
-
-def _wrong(known: Any, value: Any, columns: Sequence[Column]) -> str:
-    """What a value must be, where it is not that."""
-    if isinstance(known, Number):
-        right = type(value) is int or (type(value) is float and not known.whole)
-        kind = "a whole number" if known.whole else "a number"
-        return "" if right and known.low <= value <= known.high else f"{kind} from {known.low:g} to {known.high:g}"
-    names = [column.name for column in columns if not column.category]
-    return "" if value in names else f"one of the features {', '.join(names)}"
 
 
 class PersonaPredictor:
@@ -175,20 +151,8 @@ class PersonaPredictor:
     def encode(self) -> bytes:
         """The predictor as bytes, sealed like those of River's estimators."""
         one = self.personas
-        plain = [
-            self.values,
-            one.axes,
-            list(one.newest),
-            one.seen,
-            one.chosen,
-            [msgspec.to_builtins(persona) for persona in one.published],
-            one.frame,
-            one.figures,
-            one.next_id,
-            [one.components.seen, one.components.directions] if one.components is not None else None,
-            {number: vars(each) for number, each in one.clusterers.items()} if one.kind == "Mixture" else None,
-        ]
-        river = [one.scaler, {} if one.kind == "Mixture" else one.clusterers]
+        clusterer, plain = one.clusterer, [self.values, one.state()]
+        river = None if isinstance(clusterer, Mixture) else clusterer
         return seal(self.digest, msgspec.msgpack.encode([plain, pack(river)]))
 
     def restore(self, data: bytes) -> None:
@@ -196,39 +160,12 @@ class PersonaPredictor:
         unseal(self.digest, data, self._take_over)
 
     def _take_over(self, body: bytes) -> None:
-        plain, graph = msgspec.msgpack.decode(body, strict=False)
-        values, axes, newest, seen, chosen, published, frame, figures, next_id, components, mixtures = plain
-        scaler, clusterers = unpack(graph)
-        one = self.personas
-        if type(scaler) is not type(one.scaler):
-            raise ValueError("no scaler")
-        one.scaler = scaler
+        (values, state), graph = msgspec.msgpack.decode(body, strict=False)
+        clusterer = unpack(graph)
+        if clusterer is not None and type(clusterer).__name__ != self.personas.kind:
+            raise ValueError("another clusterer")
         self.values = msgspec.convert(values, dict[str, list[str]])
-        one.axes = msgspec.convert(axes, dict[str, int])
-        one.newest = deque(msgspec.convert(newest, list[dict[str, float]]), maxlen=KEPT)
-        one.seen, one.chosen, one.next_id = int(seen), int(chosen), int(next_id)
-        one.published = msgspec.convert(published, list[Persona], strict=False)
-        one.frame = msgspec.convert(frame, dict[str, tuple[int, float, float]])
-        one.figures = msgspec.convert(figures, dict[str, Any])
-        if one.components is not None:
-            one.components.seen = int(components[0])
-            one.components.directions = msgspec.convert(components[1], list[dict[int, float]])
-        if one.kind == "Mixture":
-            one.clusterers = {int(number): _mixture(each) for number, each in mixtures.items()}
-        else:
-            if any(type(each).__name__ != one.kind for each in clusterers.values()):
-                raise ValueError("other clusterers")
-            one.clusterers = clusterers
-
-
-def _mixture(state: Mapping[str, Any]) -> Mixture:
-    points = dict[int, dict[int, float]]
-    made = Mixture(int(state["n_clusters"]), float(state["alpha"]), float(state["slowest"]))
-    made.seen = int(state["seen"])
-    made.centers = msgspec.convert(state["centers"], points)
-    made.variances = msgspec.convert(state["variances"], points)
-    made.weights = msgspec.convert(state["weights"], dict[int, float])
-    return made
+        self.personas.restore(state, clusterer)
 
 
 class ValuePredictor:

@@ -26,6 +26,7 @@ from online_models.definition import (
     Task,
 )
 from online_models.features import FeatureSet, read_feature
+from online_models.search import read_searches
 from profiles.document import DocumentError, Node, Scalar, load, suggestion
 from profiles.document import Mapping as MappingNode
 from rules.condition_reader import LONGEST_TRAIT, ConditionReader
@@ -43,6 +44,19 @@ LEAST_EXAMPLES: Final = 100
 
 LONGEST_MODEL_NAME: Final = 64
 LONGEST_DESCRIPTION: Final = 4000
+
+PERSONA_COUNTS: Final = (
+    ("fewest", 2, 50),
+    ("most", 2, 50),
+    ("first", 50, 10_000_000),
+    ("memory", 100, 10_000_000),
+    ("reviews", 1, 100),
+    ("returns", 0, 100_000_000),
+)
+"""The keys of `personas` that are whole numbers, with their bounds."""
+
+MOST_EMPTY: Final = 0.1
+"""What more than this share of the customers are in is not empty."""
 
 _NAME: Final = re.compile(r"[a-z0-9]+([-_][a-z0-9]+)*")
 _SHARE: Final = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,4})?)%")
@@ -63,7 +77,9 @@ KEYS: Final = (
     "learn",
     "promote",
     "fairness",
+    "tune",
 )
+OUTCOMES: Final = ("together", "at_once")
 METRICS: Final[dict[str, tuple[str, ...]]] = {"classification": ("log_loss", "brier"), "regression": ("mae",)}
 """By task, the metrics by which a challenger is compared with the champion."""
 
@@ -110,8 +126,11 @@ def digest(model: Model) -> str:
     said = {
         field.name: _plain(getattr(model, field.name))
         for field in dataclasses.fields(model)
-        if field.name not in ("title", "owner", "description", "digest", "file", "promotion", "fairness")
+        if field.name not in ("title", "owner", "description", "digest", "file", "promotion", "fairness", "searches")
     }
+    if model.task != "clustering":
+        # As it was when personas had nothing else to tell: others go on with what they have learnt.
+        said["personas"] = ["PersonaRule", 2, 8, []]
     canonical = json.dumps(said, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
     return hashlib.blake2b(canonical.encode(), digest_size=8).hexdigest()
 
@@ -146,7 +165,7 @@ class _ModelReader(ConditionReader):
         features = self.features(root)
         supervised = task in ("classification", "regression")
         target = self.target(root, task) if supervised else None
-        for key in ("target", "promote", "fairness") if not supervised else ("personas",):
+        for key in ("target", "promote", "fairness", "tune") if not supervised else ("personas",):
             if key in root:
                 self.wrong(root.keys[key], f"`{key}` has no meaning for {task}", "leave it out")
         promotion = self.promotion(root["promote"], task) if supervised and "promote" in root else _promotion(task)
@@ -158,7 +177,7 @@ class _ModelReader(ConditionReader):
             self.candidates(root, task),
             target,
             self.scoring(root["score"]) if "score" in root else Scoring(3_600_000),
-            self.learning(root["learn"]) if "learn" in root else Learning(_DAY, least=LEAST_EXAMPLES),
+            self.learning(root["learn"], task) if "learn" in root else Learning(_DAY, least=LEAST_EXAMPLES),
             promotion,
             fairness,
             self.personas(root["personas"], features) if task == "clustering" and "personas" in root else PersonaRule(),
@@ -170,6 +189,8 @@ class _ModelReader(ConditionReader):
         )
         if not self.errors:
             self.check_pipelines(root, model)
+        if not self.errors and "tune" in root:
+            return dataclasses.replace(model, searches=read_searches(self, root["tune"], model))
         return model
 
     def model_name(self, root: MappingNode) -> str:
@@ -320,14 +341,33 @@ class _ModelReader(ConditionReader):
         node = self.mapping(outer, "`personas`", example)
         if node is None:
             return default
-        self.only(node, ("fewest", "most", "names"))
-        fewest = self.integer(node["fewest"], "`fewest`", 2, 50) if "fewest" in node else default.fewest
-        most = self.integer(node["most"], "`most`", 2, 50) if "most" in node else max(default.most, fewest)
-        if fewest > most:
+        self.only(node, tuple(one.name for one in dataclasses.fields(PersonaRule)))
+        found: dict[str, Any] = {}
+        for name, low, high in PERSONA_COUNTS:
+            if name in node:
+                found[name] = self.integer(node[name], f"`{name}`", low, high)
+        found.setdefault("most", max(default.most, found.get("fewest", 0)))
+        if found.get("fewest", default.fewest) > found["most"]:
             self.wrong(node, "the fewest personas are more than the most")
+        if "margin" in node:
+            found["margin"] = self.between_0_and_1(node["margin"], "`margin`", 0.0, 1.0)
+        for name in ("stay", "empty"):
+            if name in node:
+                found[name] = self.share_of(node[name], f"`{name}`")
+        if found.get("empty", 0.0) > MOST_EMPTY:
+            self.wrong(node["empty"], f"`empty` is at most {MOST_EMPTY:.0%}", "what more are in is not empty")
+        if "names" in node:
+            found["names"] = self.persona_names(node["names"], features)
+        return PersonaRule(**found)
+
+    def persona_names(
+        self, node: Node, features: tuple[Feature, ...]
+    ) -> tuple[tuple[str, tuple[tuple[str, int], ...]], ...]:
+        """`{bargain-hunters: {promo_clicks: high, spend: low}}`"""
+        example = "write `names: {bargain-hunters: {promo_clicks: high, spend: low}}`"
         numbers = [one.name for one in FeatureSet(features).columns if not one.category]
         names = []
-        outer_names = self.mapping(node["names"], "`names`", example) if "names" in node else None
+        outer_names = self.mapping(node, "`names`", example)
         for name, inner in outer_names.items() if outer_names is not None else ():
             if not _NAME.fullmatch(name) or len(name) > LONGEST_MODEL_NAME:
                 self.wrong(inner, "the name of a persona is small letters and digits, words joined by dashes")
@@ -348,7 +388,7 @@ class _ModelReader(ConditionReader):
                     ),
                 )
             )
-        return PersonaRule(fewest, most, tuple(names))
+        return tuple(names)
 
     # --- when -------------------------------------------------------------------------------------------------------
 
@@ -366,12 +406,16 @@ class _ModelReader(ConditionReader):
     def duration_or_none(self, node: Node, what: str) -> int:
         return 0 if node.plain() in ("0s", "0m", "0ms") else self.duration(node, what)
 
-    def learning(self, outer: Node) -> Learning:
+    def learning(self, outer: Node, task: Task) -> Learning:
         example = "write `learn: {every: 1d, publish: 1h}`"
         node = self.mapping(outer, "`learn`", example)
         if node is None:
             return Learning(_DAY, least=LEAST_EXAMPLES)
-        self.only(node, ("every", "sample", "negatives", "publish", "publish_examples", "least"))
+        self.only(node, ("every", "sample", "negatives", "publish", "publish_examples", "least", "outcomes"))
+        outcomes = self.one_of(node["outcomes"], "`outcomes`", OUTCOMES) if "outcomes" in node else "together"
+        if outcomes == "at_once" and task != "classification":
+            why = "a sum is known when its time is over" if task == "regression" else f"{task} learns without outcomes"
+            self.wrong(node["outcomes"], f"`at_once` has no meaning for {task}: {why}", "leave `outcomes` out")
         least = Learning(_DAY)
         return Learning(
             self.duration(node["every"], "`every`") if "every" in node else least.every,
@@ -382,6 +426,7 @@ class _ModelReader(ConditionReader):
             if "publish_examples" in node
             else least.publish_examples,
             self.integer(node["least"], "`least`", 1, 1_000_000) if "least" in node else LEAST_EXAMPLES,
+            cast(Literal["together", "at_once"], outcomes),
         )
 
     def promotion(self, outer: Node, task: Task) -> Promotion:

@@ -13,8 +13,9 @@ import xxhash
 from online_models.calibration import Calibrator, Isotonic, Platt
 from online_models.definition import Candidate, Model, Step
 from online_models.encoding import Encoder
-from online_models.estimators import ESTIMATORS, FINAL_ROLE, MOST_CHOICES, Estimator, Parameter
+from online_models.estimators import ESTIMATORS, FINAL_ROLE, of_role
 from online_models.features.kind import Column
+from online_models.parameter import MOST_CHOICES, Estimator, Parameter
 from online_models.river_predictor import RiverPredictor
 from profiles.document import suggestion
 
@@ -181,22 +182,13 @@ class _Workshop:
 
     def value(self, estimator: Estimator, parameter: Parameter, written: Any) -> Any:
         """What is written for a parameter; None where it is wrong."""
-        is_number = type(written) in (int, float)
         if parameter.kind == "pipelines":
             return self.choices(estimator, written)
-        if parameter.kind == "part" and not is_number:
+        if parameter.kind == "part" and type(written) not in (int, float):
             return self.named(estimator, parameter, written)
-        if parameter.kind == "flag":
-            right = type(written) is bool
-        elif parameter.kind == "choice":
-            right = written in parameter.choices
-        else:
-            right = is_number and parameter.low <= written <= parameter.high
-            right = right and parameter.low < parameter.high and (parameter.kind != "whole" or type(written) is int)
-        if not right:
-            self.wrong(
-                f"`{parameter.name}` of {estimator.name} must be {parameter.expected()}, not {str(written)[:60]}"
-            )
+        if not parameter.takes(written):
+            expected = parameter.expected(of_role(*parameter.roles))
+            self.wrong(f"`{parameter.name}` of {estimator.name} must be {expected}, not {str(written)[:60]}")
             return None
         return float(written) if parameter.kind == "number" else written
 
@@ -206,9 +198,9 @@ class _Workshop:
         part = ESTIMATORS.get(step.name) if step else None
         if step is None or part is None or part.role not in parameter.roles:
             shown = step.name if step else str(written)
-            names = [name for name, each in ESTIMATORS.items() if each.role in parameter.roles]
+            names = of_role(*parameter.roles)
             self.wrong(
-                f"`{parameter.name}` of {estimator.name} must be {parameter.expected()}, not {shown[:60]}",
+                f"`{parameter.name}` of {estimator.name} must be {parameter.expected(names)}, not {shown[:60]}",
                 suggestion(shown[:60], names),
             )
             return None

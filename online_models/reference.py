@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from online_models.parse import METRICS, TASKS
+from online_models.parse import METRICS, OUTCOMES, TASKS
 from rules.kinds.kind import Key
 
 MODEL: Final = (
@@ -74,6 +74,13 @@ PARTS: Final[dict[str, tuple[str, str, tuple[Key, ...]]]] = {
                 "integer",
                 "from so many examples a candidate has learnt before its first version; 100 unless told",
             ),
+            Key(
+                "outcomes",
+                "text",
+                "for classification: `together` learns whatever came when `within` is over; `at_once` learns what has happened as soon as "
+                "it has, and so too much of it while traffic begins or grows; `together` unless told",
+                among=OUTCOMES,
+            ),
         ),
     ),
     "promote": (
@@ -113,16 +120,47 @@ PARTS: Final[dict[str, tuple[str, str, tuple[Key, ...]]]] = {
         ),
     ),
     "personas": (
-        "For clustering: how many personas there may be, and names for those that look so.",
-        "personas: {fewest: 3, most: 6, names: {big-spenders: {spend: high, orders: high}}}",
+        "For clustering: how many personas there may be, what it takes for them to change, and names for those that look so.",
+        "personas: {fewest: 3, most: 6, first: 2000, names: {big-spenders: {spend: high, orders: high}}}",
         (
             Key("fewest", "integer", "personas at least; 2 unless told"),
             Key("most", "integer", "personas at most; 8 unless told"),
+            Key(
+                "first",
+                "integer",
+                "examples before the first personas; up to as many more while customers do not stand still; 500 unless told",
+            ),
+            Key("memory", "integer", "examples, the newest, that a review looks back at; 1000 unless told"),
+            Key("reviews", "integer", "reviews in a row that must find a change before it happens; 3 unless told"),
+            Key(
+                "margin",
+                "number",
+                "by so much better must the silhouette of others be, and for one declared name more so much worse; 0.03 unless told",
+            ),
+            Key("stay", "share", "by so much nearer must another persona be for a customer to change; 15% unless told"),
+            Key("empty", "share", "a persona with fewer of the customers than this dies, 10% at most; 1% unless told"),
+            Key(
+                "returns",
+                "integer",
+                "examples for which one that has died is remembered: come back, it is the same; 10000 unless told",
+            ),
             Key("names", "mapping", "names, each with features that are `high` or `low` of those who are called so"),
         ),
     ),
 }
 """The keys that hold a mapping: its meaning, an example, and what stands in it."""
+
+SEARCH: Final = (
+    "For `segue models tune`: by the name of a candidate, which of its parameters are searched, at most ten. A parameter is written as the "
+    "way to it, a step of the pipeline first; `calibrate` is one as well. It means nothing to a running job.",
+    "tune: {logistic: {LogisticRegression.l2: {from: 0.00001, to: 0.1, log: true}, calibrate: [platt, isotonic]}}",
+    (
+        Key("from", "number", "the least value", True),
+        Key("to", "number", "the largest", True),
+        Key("log", "boolean", "whether it is its order of magnitude that counts; false unless told"),
+    ),
+)
+"""What stands under `tune`: its meaning, an example, and the keys of a scale (a list of values may stand instead)."""
 
 CANDIDATE: Final = (
     Key("name", "name", "what it is called in figures and versions", True),

@@ -8,8 +8,8 @@ from typing import Any, Final, cast
 
 from online_models.calibration import Calibrator, clamped
 from online_models.encoding import Encoder, Features, HashColumn, OnehotColumn
-from online_models.estimators import Estimator
 from online_models.example import Row
+from online_models.parameter import Estimator
 from online_models.predictor import Output
 
 MOST_REPEATS: Final = 100

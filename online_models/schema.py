@@ -6,13 +6,15 @@ What needs more than the shape of the file (a target that does not go with the t
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 from online_models import reference
-from online_models.estimators import ESTIMATORS, FINAL_ROLE, MOST_CHOICES, Estimator, Parameter
+from online_models.estimators import ESTIMATORS, FINAL_ROLE, of_role
 from online_models.features import KINDS, FeatureKind
-from online_models.named import PARAMETERS, Number
+from online_models.named import PARAMETERS
+from online_models.parameter import MOST_CHOICES, Estimator, Parameter
 from online_models.parse import MOST_CANDIDATES, MOST_FEATURES, MOST_STEPS
+from online_models.search import MOST_SEARCHED, MOST_VALUES
 from rules.kinds.kind import Key
 from rules.schema import Schema, closed, definitions, plain, ref
 
@@ -35,6 +37,7 @@ def model_schema() -> Schema:
         **_list(_candidate(), MOST_CANDIDATES),
         "description": "Ways to make the model; the first is champion until another is better",
     }
+    root["properties"]["tune"] = {**_searches(), "description": plain(reference.SEARCH[0])}
     root["required"] = [*root["required"], "features", "candidates"]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -47,7 +50,12 @@ def model_schema() -> Schema:
             **{f"feature-{name}": _feature(kind) for name, kind in KINDS.items()},
             "step": {"anyOf": [*(ref(f"estimator-{name}") for name in _steps())]},
             **{f"estimator-{name}": _estimator(one) for name, one in ESTIMATORS.items() if name not in PARAMETERS},
-            **{f"estimator-{name}": _written(name, _of_named(name)) for name in PARAMETERS},
+            **{
+                f"estimator-{name}": _written(
+                    name, closed((), {each.name: _parameter(each) for each in PARAMETERS[name]})
+                )
+                for name in PARAMETERS
+            },
         },
     }
 
@@ -97,6 +105,17 @@ def _candidate() -> Schema:
     return {**found, "required": ["name", "pipeline"]}
 
 
+def _searches() -> Schema:
+    values: Schema = {"type": "array", "items": {}, "minItems": 2, "maxItems": MOST_VALUES}
+    space: Schema = {
+        "type": "object",
+        "additionalProperties": {"anyOf": [closed(reference.SEARCH[2]), values]},
+        "minProperties": 1,
+        "maxProperties": MOST_SEARCHED,
+    }
+    return {"type": "object", "propertyNames": _named(), "additionalProperties": space, "minProperties": 1}
+
+
 def _steps() -> list[str]:
     return sorted({*(name for name, one in ESTIMATORS.items() if one.role in _STEPS), *PARAMETERS})
 
@@ -131,16 +150,7 @@ def _parameter(one: Parameter) -> Schema:
         case "pipelines":
             pipelines: Schema = _list(_list(ref("step"), MOST_STEPS), MOST_CHOICES)
             return {**pipelines, "minItems": 2}
-    names = [name for name, each in ESTIMATORS.items() if each.role in one.roles]
+        case "column":
+            return {"type": "string", "minLength": 1}
+    names = of_role(*one.roles)
     return {"anyOf": [*([number] if one.low < one.high else []), *(ref(f"estimator-{name}") for name in names)]}
-
-
-def _of_named(name: str) -> Schema:
-    parameters: dict[str, Any] = {}
-    for key, known in PARAMETERS[name].items():
-        if isinstance(known, Number):
-            kind = "integer" if known.whole else "number"
-            parameters[key] = {"type": kind, "minimum": known.low, "maximum": known.high}
-        else:
-            parameters[key] = {"type": "string", "minLength": 1}
-    return closed((), parameters)

@@ -28,7 +28,7 @@ from typing import Any, Final, Protocol
 
 from online_models.definition import Model
 from online_models.example import Row
-from online_models.held import DECIMALS, Held, Role, Said, Version
+from online_models.held import Held, Role, Said, Version, rounded
 from online_models.predictor import Output, Predictor
 from online_models.selection import OwnThresholds, mapped
 from online_models.waiting import MOST_WAITING, Examples
@@ -315,7 +315,7 @@ def _fairness(served: Served, champion: Version, row: Row, profile: Profile) -> 
     output = champion.predictor.predict(row) if champion.predictor is not None and level is not None else None
     if own is None or level is None or not isinstance(output, float):
         return None
-    said = round(output, DECIMALS)
+    said = rounded(output)
     shown = mapped(said, own.common, level)
     return {"trait": own.trait, "threshold": own.common, "own_threshold": level, "model_says": said, "score": shown}
 

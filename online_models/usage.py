@@ -80,7 +80,7 @@ class Usage:
 
 
 def counter(name: str, model: str) -> str:
-    """The job's counter for one of the counts of a model; of letters, digits, dashes and underscores, as Flink makes others into these.
+    """The job's counter for one of the counts of a model. Without a dot: Flink makes another sign of it.
 
     >>> counter("scores_due", "purchase")
     'scores_due_purchase'

@@ -1,10 +1,15 @@
 """Examples from the moment at which they begin until their outcome is known, as a customer's profile keeps them.
 
-An example begins with what is known at a moment, and waits for `Target.within` after it. An event that the target means ends the
-waiting at once (`happens`, `absent`), or adds to the sum. Otherwise the outcome is known when the watermark has reached the end of the
-window: nothing that belongs into it can come any more, in whatever order events arrive within the bound.
+An example begins with what is known at a moment, and waits for `Target.within` after it, until the watermark has reached the end of the
+window: nothing that belongs into it can come any more, in whatever order events arrive within the bound. An event that the target means
+is noted meanwhile, or added to the sum. So the examples of a moment are learnt together, whatever came of them, in the mix in which
+outcomes come.
 
-A waiting example is `[at, row, predictions, segments, group, sum, score age]`; `sum` is in millionths.
+With `Learning.outcomes` `at_once` such an event ends the waiting (`happens`, `absent`). What has come is learnt sooner then, but of the
+newest moments nothing else is: while traffic begins or grows, a model sees more of it than there is.
+
+A waiting example is `[at, row, predictions, segments, group, came, score age]`; `came` is the sum so far in millionths, or 1 once the event
+has come.
 """
 
 from __future__ import annotations
@@ -48,6 +53,7 @@ class Examples:
         self.within = target.within if target is not None else 0
         self.apart = max(model.learning.every, -(-self.within // (MOST_WAITING - 1)), 1)
         self.is_meant = event_test(target.ref, model.zone or zone) if target is not None else None
+        self.at_once = model.learning.outcomes == "at_once"
         self._each = each_reader(target.of) if target is not None and target.kind == "sum" else None
         self._sampled = round(model.learning.sample * _ALL)
         self._kept = round(model.learning.negatives * _ALL)
@@ -86,12 +92,14 @@ class Examples:
             for one in meant:
                 one[5] = max(-_MOST_SUM, min(one[5] + number, _MOST_SUM))
             return []
-        if not meant:
+        for one in meant:
+            one[5] = 1
+        if not self.at_once or not meant:
             return []
-        waiting[:] = [one for one in waiting if not one[0] < time <= one[0] + self.within]
+        waiting[:] = [one for one in waiting if not one[5]]
         # Who learns has been told that the watermark was passed; what comes later than that is learnt next.
         known = max(time, watermark + 1)
-        return self._labelled(meant, 1.0 if self.target.kind == "happens" else 0.0, known, customer)
+        return [found for one in meant for found in self._labelled(one, known, customer)]
 
     def settle(self, waiting: Waiting, until: int, customer: str) -> list[Example]:
         """The examples whose window has ended by `until`, each known at its end."""
@@ -102,21 +110,27 @@ class Examples:
 
     def end(self, waiting: Waiting, customer: str) -> list[Example]:
         """The first of them, with what its window has brought so far."""
-        assert self.target is not None
         one = waiting.pop(0)
-        label = one[5] / MICROS if self.target.kind == "sum" else float(self.target.kind == "absent")
-        return self._labelled([one], label, one[0] + self.within, customer)
+        return self._labelled(one, one[0] + self.within, customer)
 
     def unlabelled(self, one: list[Any], known: int, customer: str) -> Example:
         """The example for a model that learns without outcomes."""
         return self._example(one, None, known, 1.0, customer)
 
-    def _labelled(self, of: list[list[Any]], label: float, known: int, customer: str) -> list[Example]:
-        if label or self._kept >= _ALL:
-            return [self._example(one, label, known, 1.0, customer) for one in of]
-        weight = 1 / self.model.learning.negatives if self._kept else 0.0
-        kept = [one for one in of if self._draw(customer, one[0], 1) < self._kept]
-        return [self._example(one, label, known, weight, customer) for one in kept]
+    def _labelled(self, one: list[Any], known: int, customer: str) -> list[Example]:
+        """The example with what came of it; none where it is not of the share that is kept."""
+        label, weight = self._label(one[5]), 1.0
+        if not label and self._kept < _ALL:
+            if self._draw(customer, one[0], 1) >= self._kept:
+                return []
+            weight = 1 / self.model.learning.negatives
+        return [self._example(one, label, known, weight, customer)]
+
+    def _label(self, came: int) -> float:
+        assert self.target is not None
+        if self.target.kind == "sum":
+            return came / MICROS
+        return float(bool(came) == (self.target.kind == "happens"))
 
     def _example(self, one: list[Any], label: float | None, known: int, weight: float, customer: str) -> Example:
         at, row, predictions, segments, group, _, *age = one  # of a profile of before there is none

@@ -41,7 +41,8 @@ def read_during(reader: Reader, found: Node) -> During:
             reader.wrong(
                 node["weekdays"], "these weekdays are all there are, so nothing is asked", "leave `during` out"
             )
-    return During(tuple(sorted(weekdays)), tuple(hours), tuple(dates), _zone(reader, node))
+    zone = reader.zone(node["timezone"], "`timezone`") if "timezone" in node else None
+    return During(tuple(sorted(weekdays)), tuple(hours), tuple(dates), zone)
 
 
 def _each(reader: Reader, node: Mapping, key: str, read: Callable[[Reader, Node, str], _Read | None]) -> list[_Read]:
@@ -124,9 +125,3 @@ def _ordinal(text: str) -> int | None:
         return date.fromisoformat(text).toordinal()
     except ValueError:
         return None
-
-
-def _zone(reader: Reader, node: Mapping) -> str | None:
-    """The zone for customers of whom none is known."""
-    found = node.get("timezone")
-    return None if found is None else reader.zone(found, "`timezone`")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Literal, cast
 
 from profiles.profile import NEVER
+from profiles.zones import UTC
 from rules import combinations, conditions, kinds, slots
 from rules.compiled import Compiled
 from rules.definition import (
@@ -50,12 +51,11 @@ def _add(one: int, other: int) -> int:
 def compile_plan(
     segments: Iterable[Segment],
     limits: Limits | None = None,
-    zone: str = "UTC",
     population: Population | None = None,
     watches: Iterable[Watch] = (),
 ) -> Plan:
-    """The plan of these segments, in their order of evaluation. `zone` is where customers are of whom that is not known."""
-    compiler = Compiler(limits or Limits(), zone, population or Population())
+    """The plan of these segments, in their order of evaluation."""
+    compiler = Compiler(limits or Limits(), population or Population())
     return compiler.compile(evaluation_order(segments), tuple(watches))
 
 
@@ -76,9 +76,8 @@ def slot_key(*what: Any) -> int:
 class Compiler:
     """Turns conditions into what runs. `segment` is the one being compiled; the kinds in `rules.kinds` use it too."""
 
-    def __init__(self, limits: Limits, zone: str, population: Population) -> None:
+    def __init__(self, limits: Limits, population: Population) -> None:
         self.limits = limits
-        self.project_zone = zone
         self.population = population
         self.segment = Segment("", Trait(()))
         self.slots: dict[tuple[str, int], slots.Slot] = {}
@@ -148,8 +147,8 @@ class Compiler:
         )
 
     def zone(self, own: str | None = None) -> str:
-        """The zone of customers of whom none is known: the condition's own, else the rule's, else the project's."""
-        return own or self.segment.zone or self.project_zone
+        """The zone of customers of whom none is known: the condition's own, else the rule's, which may be the project's."""
+        return own or self.segment.zone or UTC
 
     def where(self, ref: EventRef) -> Predicate | None:
         """What must hold of an event that `ref` means, besides its name."""

@@ -410,7 +410,8 @@ class Segment:
     """One segment: its identity, its rule, and how membership ends.
 
     `holdout` is the share of customers who never enter, 0 to 1; `backfill` how far back history counts when the segment is new, in
-    milliseconds; `zone` the time zone for customers of whom none is known.
+    milliseconds; `zone` the time zone for customers of whom none is known: the rule's own or, in a rule set,
+    the project's if the rule asks for local time and names none.
 
     `digest` identifies the meaning (name, when, exit, stability, group, holdout, zone): two files with the same digest
     decide alike. `version` is the version of the rule set in which this meaning first appeared (0 before it is published).

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from profiles.zones import UTC
 from rules.measured import used_bounds
 from rules.population import FILE as POPULATION_FILE
 from rules.population import Population
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 class SegmentDiff:
     """What became of one segment. `reworded`: the text is another, the meaning is not.
 
-    `text` is a unified diff of its file, of those bounds of the population that its rule compares with, and of the project's file where
-    that is why it means something else.
+    `text` is a unified diff of its file, and of what its meaning takes from beside it: those bounds
+    of the population that its rule compares with, and the project's time zone.
     """
 
     segment: str
@@ -56,11 +57,18 @@ def diff(old: RuleSet | None, new: RuleSet) -> list[SegmentDiff]:
         if kind == "changed":
             moved = measured.get(name, []), measured_now.get(name, [])
             lines += _unified(*moved, _of_version(POPULATION_FILE, old), POPULATION_FILE)
-            if then == now:
-                was = old.project.text.splitlines() if old else []
-                lines += _unified(was, new.project.text.splitlines(), _of_version(PROJECT_FILE, old), PROJECT_FILE)
+            if old is not None and _moved(old, new, name):
+                texts = old.project.text.splitlines(), new.project.text.splitlines()
+                lines += _unified(*texts, _of_version(PROJECT_FILE, old), PROJECT_FILE)
         found.append(SegmentDiff(name, kind, "\n".join(lines)))
     return found
+
+
+def _moved(old: RuleSet, new: RuleSet, name: str) -> bool:
+    """Whether a segment is in another time zone now because the project is."""
+    then, now = (next(one.zone for one in rules.segments if one.name == name) or UTC for rules in (old, new))
+    projects = old.project.zone, new.project.zone
+    return projects[0] != projects[1] and then != now and (then == projects[0] or now == projects[1])
 
 
 def _of_version(file: str, rules: RuleSet | None) -> str:

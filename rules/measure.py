@@ -13,7 +13,6 @@ from typing import Final
 
 from profiles.event import Event
 from profiles.values import MICROS
-from profiles.zones import UTC
 from rules.compiler import Compiler
 from rules.definition import Rfm, Segment
 from rules.history import History
@@ -70,7 +69,7 @@ def measure(rules: RuleSet, events: Iterable[tuple[Event, int]]) -> Population:
 
 def _asked(segments: Iterable[Segment]) -> dict[str, tuple[str, Purchases]]:
     """Every measure that the rules ask for, with where profiles keep what it is made of."""
-    compiler = Compiler(Limits(), UTC, Population())
+    compiler = Compiler(Limits(), Population())
     found: dict[str, tuple[str, Purchases]] = {}
     for segment in segments:
         compiler.segment = segment

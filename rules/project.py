@@ -9,7 +9,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Final
 
-from profiles.document import DocumentError, Mapping, load
+from profiles.document import DocumentError, load
 from profiles.zones import UTC
 from rules.definition import During, Segment
 from rules.errors import RuleError, RuleErrors
@@ -17,6 +17,8 @@ from rules.parse import digest
 from rules.reader import Reader
 
 FILE: Final = "_project.yaml"
+LONGEST: Final = 10_000
+"""Characters of the file."""
 
 _EXAMPLE: Final = "write `timezone: Europe/Berlin`"
 
@@ -38,26 +40,24 @@ def read_project(text: str, file: str) -> Project:
     >>> read_project("timezone: Europe/Berlin", "_project.yaml").zone
     'Europe/Berlin'
     """
+    if len(text) > LONGEST:
+        raise RuleErrors([RuleError(file, 1, 1, f"the file has more than {LONGEST:,} characters", _EXAMPLE)])
     try:
         document = load(text, file)
     except DocumentError as error:
         raise RuleErrors([RuleError(error.file, error.line, error.column, error.message, error.hint)]) from None
     reader = Reader()
-    zone = UTC
+    zone = None
     root = reader.mapping(document, "the project's file", _EXAMPLE)
     if root is not None:
         reader.only(root, ("timezone",))
-        zone = _zone(reader, root)
-    if reader.errors:
+        if "timezone" in root:
+            zone = reader.zone(root["timezone"], "`timezone`")
+        elif not reader.errors:
+            reader.wrong(root, "'timezone' is missing here", _EXAMPLE)
+    if zone is None or reader.errors:
         raise RuleErrors(reader.errors, reader.unlisted)
     return Project(zone, text)
-
-
-def _zone(reader: Reader, root: Mapping) -> str:
-    if "timezone" not in root:
-        reader.wrong(root, "'timezone' is missing here", _EXAMPLE)
-        return UTC
-    return reader.zone(root["timezone"], "`timezone`") or UTC
 
 
 def in_zone(segment: Segment, zone: str) -> Segment:

@@ -183,7 +183,7 @@ SEGMENT: Final = (
     Key(
         "timezone",
         "text",
-        "where customers are of whom no time zone is known, such as `Europe/Berlin`; the project's (`_project.yaml`) unless told",
+        "where customers are of whom no time zone is known, such as `Europe/Berlin`; else that of `_project.yaml`, else UTC",
     ),
     Key("tests", "tests", "what must happen to a customer in virtual time"),
 )

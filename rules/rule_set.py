@@ -61,7 +61,6 @@ __all__ = [
     "warm",
 ]
 
-
 T = TypeVar("T")
 
 

@@ -60,6 +60,7 @@ def simulate(
     dirty: float = 0.002,
     oversize: bool = False,
     past: bool = True,
+    turn: int | None = None,
 ) -> Iterator[Delivery]:
     """Deliveries in the order of `at`: the history of `days` before `start`, then live traffic from `start` on.
 
@@ -75,24 +76,28 @@ def simulate(
         duplicates: share of events that are delivered twice.
         dirty: records that are no events, as a share of events.
         oversize: whether dirt includes records of 900 kB.
+        turn: from this moment on (epoch ms) those who mostly order what is in their cart mostly do not, and the others do; None: never.
         past: whether some customers bought up to half a year before `start` (sparse, before the dense history).
     """
     if customers < 20:
         raise ValueError("a shop needs at least 20 customers")
     if rate <= 0 or disorder < 10:
         raise ValueError("rate must be above 0, disorder at least 10 ms")
-    shop = _Shop(seed, customers, start, days, rate, past)
+    shop = _Shop(seed, customers, start, days, rate, past, turn)
     return _deliver(shop, seed, until, disorder, stragglers, duplicates, dirty, oversize)
 
 
 class _Shop:
     """The events in order of event time, as they happen; `_deliver` loses, repeats and delays them on their way."""
 
-    def __init__(self, seed: int, customers: int, start: int, days: float, rate: float, past: bool) -> None:
+    def __init__(
+        self, seed: int, customers: int, start: int, days: float, rate: float, past: bool, turn: int | None
+    ) -> None:
         self.chance = random.Random(f"shop {seed}")
         self.seed = seed
         self.start = start
         self.rate = rate
+        self.turn = turn
         self.begin = start - int(days * DAY)
         self.products: list[Product] = make_products(self.chance)
         self.writer = Writer(self.chance, self.products)
@@ -210,7 +215,7 @@ class _Shop:
                 yield (time, customer, device, *step)
             elif what == _CROWD:
                 who = self._passer_by(time)
-                script = self.writer.mail(who) if who.consent and draw() < 0.15 else self.writer.visit(who)
+                script = self.writer.mail(who) if who.consent and draw() < 0.15 else self._visit(who, time)
                 entry = (time, self.serial, _STEP, who, self._device(who), script, 0, self.live_gap)
                 heapq.heapreplace(agenda, entry)
                 # The next visit begins when the events of those so far are used up: so the mean rate is exact.
@@ -218,7 +223,7 @@ class _Shop:
                 at = self.start - _WARM_UP + int((self.planned + draw()) * 1000 / self.rate)
                 self._put(max(at, time), _CROWD, customer)
             else:
-                script = self.writer.visit(customer) if what == _VISIT else self.writer.mail(customer)
+                script = self._visit(customer, time) if what == _VISIT else self.writer.mail(customer)
                 gap = _HISTORY_GAP if what == _VISIT else _HISTORY_GAP * 30
                 heapq.heapreplace(agenda, (time, self.serial, _STEP, customer, self._device(customer), script, 0, gap))
                 again = (
@@ -226,6 +231,9 @@ class _Shop:
                 )
                 if again < self.start - _WARM_UP:
                     self._put(again, what, customer)
+
+    def _visit(self, customer: Customer, time: int) -> Script:
+        return self.writer.visit(customer, self.turn is not None and time >= self.turn)
 
     def _passer_by(self, time: int) -> Customer:
         """Who comes to the live shop: mostly those who come often and for whom it is the hour."""

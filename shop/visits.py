@@ -50,8 +50,8 @@ class Writer:
         )
         return (IDENTIFY, traits, "")
 
-    def visit(self, customer: Customer) -> Script:
-        """A visit as the persona makes it."""
+    def visit(self, customer: Customer, turned: bool = False) -> Script:
+        """A visit as the persona makes it; `turned`: those who mostly order what is in their cart mostly do not, and the others do."""
         draw = self._chance.random
         persona = customer.persona
         script: Script = []
@@ -74,7 +74,7 @@ class Writer:
             basket = [looked_at[int(draw() * len(looked_at))] for _ in range(count)]
             for items in sorted({1, count}):
                 script.append(self._cart(basket[:items]))
-            if draw() < persona.order:
+            if draw() < (1 - persona.order if turned else persona.order):
                 script += self._order(customer, basket)
             elif draw() < 0.4:
                 script.append(self._checkout(basket))

@@ -162,7 +162,9 @@ def label(model: Model, applied: Sequence[Event], at: int) -> tuple[int, float]:
         numbers = [one.properties.get(target.of.removeprefix("properties.")) for one in meant]
         return end, sum(round(one * 1e6) for one in numbers if type(one) in (int, float)) / 1e6  # type: ignore[operator]
     came = 1.0 if target.kind == "happens" else 0.0
-    return (meant[0].event_time, came) if meant else (end, 1.0 - came)
+    if not meant:
+        return end, 1.0 - came
+    return (meant[0].event_time if model.learning.outcomes == "at_once" else end), came
 
 
 def draw(model: Model, customer: str, at: int, seed: int) -> float:

@@ -15,7 +15,7 @@ from rules.watch import Watched
 
 
 class FeatureSet:
-    """The features of one model. `zone` is where customers are of whom that is not known; the project's zone if None.
+    """The features of one model. `zone` is where customers are of whom that is not known; UTC if None.
 
     It is a watch (`rules.watch`): a plan that is compiled with it keeps what it needs, shared with conditions that count the same. Rows
     are read from profiles that are kept under that plan. One that is attached to another plan asks for the same slots there, but reads

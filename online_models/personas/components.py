@@ -54,6 +54,12 @@ class Components:
         return {at: _dot(x, direction) / max(_length(direction), _TINY) for at, direction in enumerate(self.directions)}
 
 
+def unit(direction: Point, width: int) -> list[float]:
+    """A direction as a vector of length 1 over so many axes."""
+    length = max(_length(direction), _TINY)
+    return [direction.get(axis, 0.0) / length for axis in range(width)]
+
+
 def _dot(one: Point, other: Point) -> float:
     return sum(value * other.get(axis, 0.0) for axis, value in one.items())
 

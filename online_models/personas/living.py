@@ -1,114 +1,150 @@
-"""Personas: clusters that are learnt one example at a time, looked through now and then, and published with their identities and names.
+"""Personas: clusters that are learnt one example at a time, reviewed now and then, and published with their identities and names.
 
 Between two reviews nothing that customers see changes: they belong to the published centre that is nearest, and leave the one that they
-belong to only for one that is clearly nearer. A review chooses how many clusters there are, tells which of them is which of the last
-review, and names those that are new.
+belong to only for one that is clearly nearer. There are none before enough examples have come, and customers have stood still for some
+reviews or twice as many have come; then all are born at once. From then on a review lets each go on from where its customers are. Only
+what several reviews in a row have found changes who there is: another number of clusters, or others as many, that tell customers apart
+clearly better; a cluster that next to nobody is in; a declared name that fits another. Which is which is told by the customers they share
+and by declared names (`online_models.personas.identities`); one that comes back where it has died is that one again.
 """
 
 from __future__ import annotations
 
+import math
 import random
-from collections import deque
-from typing import Any, Final, Literal
+from collections.abc import Iterator
+from typing import Any, Final
 
 import msgspec
 import numpy as np
-from river.cluster import DBSTREAM, KMeans
-from river.preprocessing import StandardScaler
 
 from online_models.definition import PersonaRule
-from online_models.personas.components import Components
-from online_models.personas.identities import Event, matched
+from online_models.personas import clusterers
+from online_models.personas.clusterers import Kind
+from online_models.personas.components import Components, unit
+from online_models.personas.identities import MOST_OF, Event, matched
 from online_models.personas.mixture import Mixture
-from online_models.personas.naming import name_of
-from online_models.personas.separation import davies_bouldin, silhouette
+from online_models.personas.naming import declared, described
+from online_models.personas.partition import Judge, Partition
+from online_models.personas.remembered import Remembered
+from online_models.personas.space import Point, Space
 
-FIRST: Final = 100
-"""Examples before the first review: fewer say nothing of groups."""
+_LEAST: Final = 20
+"""Examples without which there is no review."""
 
-KEPT: Final = 400
-"""Examples that a review looks through: the newest."""
+_DENSE: Final = 5
+"""By so many times more customers than in an empty one must be in a cluster found by density: crumbs beside the others come and go."""
 
-BETTER: Final = 0.03
-"""By so much must the silhouette of another number of clusters be above that of the present one for the number to change."""
-
-STAYS: Final = 0.15
-"""Who belongs to a persona leaves it only for one that is nearer by this share of the distance."""
-
-_TRIES: Final = 5
-_MOVES: Final = 10
-
-Point = dict[int, float]
+MOST_GONE: Final = 30
+"""Personas that have died and may come back, at most."""
 
 
 class Persona(msgspec.Struct):
-    """One published cluster. `centre` is in the units of the features; `spread` per axis of the scaled space (absent: 1)."""
+    """One published cluster. `point` is where it lies, `centre` the same in the units of the features.
+
+    `spread` is per axis (absent: 1), `height` what is added to the square of its distance from anybody. `share`: of the newest examples.
+    `born` and `died` (0: it has not) are counts of examples. In so many reviews in a row it was `empty`, next to nobody being in it, or
+    `unfit`, some declared name being due to it, or no more.
+    """
 
     id: int
     name: str
     centre: dict[str, float]
-    point: dict[int, float]
-    spread: dict[int, float]
+    point: Point
+    spread: Point
     share: float
+    height: float = 0.0
+    born: int = 0
+    died: int = 0
+    empty: int = 0
+    unfit: int = 0
+
+
+class _Gaussians(msgspec.Struct):
+    n_clusters: int
+    alpha: float
+    slowest: float
+    seen: int
+    centers: dict[int, Point]
+    variances: dict[int, Point]
+    weights: dict[int, float]
+
+
+class _State(msgspec.Struct, array_like=True):
+    rows: list[dict[str, float]]
+    seen: int
+    space: Space
+    published: list[Persona]
+    gone: list[Persona]
+    better: dict[int, int]
+    figures: dict[str, Any]
+    next_id: int
+    still: int
+    components: tuple[int, list[Point]] | None
+    mixture: _Gaussians | None
 
 
 class Personas:
     """`kind` is the estimator; `parameters` are its own. `components`: so many principal components are clustered instead of the features.
 
-    The same examples in the same order give the same personas.
+    A review comes after every `every` examples. The same examples in the same order give the same personas.
     """
 
     def __init__(
         self,
-        kind: Literal["KMeans", "Mixture", "DBSTREAM"],
+        kind: Kind,
         rule: PersonaRule,
         parameters: dict[str, Any] | None = None,
         components: int = 0,
         every: int = 200,
         seed: int = 1,
     ) -> None:
-        self.kind = kind
+        self.kind: Kind = kind
         self.rule = rule
         self.parameters = dict(parameters or {})
         self.every = every
         self.seed = seed
-        self.scaler = StandardScaler()
         self.components = Components(components) if components else None
-        self.axes: dict[str, int] = {}
-        self.newest: deque[dict[str, float]] = deque(maxlen=KEPT)
-        self.seen = 0
-        self.clusterers: dict[int, Any] = {}
-        self.chosen = 0
+        self.remembered = Remembered(rule.memory, seed)
+        self.space = Space({})
+        self.clusterer: Any = None
         self.published: list[Persona] = []
-        # How features become places in the space that the published centres lie in: mean and scale of each, by axis.
-        self.frame: dict[str, tuple[int, float, float]] = {}
+        self.gone: list[Persona] = []
+        # By number of clusters, in how many reviews in a row so many were better than those that there are.
+        self.better: dict[int, int] = {}
         self.figures: dict[str, Any] = {}
         self.next_id = 1
+        # In how many reviews in a row customers were in the same space.
+        self.still = 0
+
+    @property
+    def seen(self) -> int:
+        """Examples so far."""
+        return self.remembered.seen
 
     def learn_one(self, x: dict[str, float]) -> list[Event]:
         """Take in one example; what a review has found, if it was time for one."""
-        self.seen += 1
-        self.newest.append(x)
-        self.scaler.learn_one(x)
-        point = self._scaled(x)
-        if self.components is not None:
-            self.components.learn_one(point)
-            point = self.components.transform_one(point)
-        for clusterer in self.clusterers.values():
-            clusterer.learn_one(point)
-        if self.seen < FIRST or (self.seen - FIRST) % self.every:
+        self.remembered.learn_one(x)
+        if self.clusterer is not None:
+            self._follow(x)
+        if (self.seen - self.rule.first) % self.every or len(self.remembered.rows) < _LEAST:
             return []
         return self._review()
 
+    def _follow(self, x: dict[str, float]) -> None:
+        if self.components is not None:
+            self.components.learn_one(self.space.scaled(x))
+        self.clusterer.learn_one(self.space.place(x))
+
     def predict_one(self, x: dict[str, float], previous: str | None = None) -> str | None:
-        """The name of the persona; `previous` is the one that the customer belongs to so far. None before the first review."""
+        """The name of the persona; `previous` is the one that the customer belongs to so far. None before there are any."""
         if not self.published:
             return None
         distances = self._distances(x)
-        nearest = min(distances, key=distances.__getitem__)
-        if previous in distances and distances[nearest] > (1 - STAYS) * distances[previous]:
+        best = min(distances, key=distances.__getitem__)
+        if previous in distances and distances[best] > (1 - self.rule.stay) * distances[previous]:
             return previous
-        return nearest
+        return best
 
     def reasons(self, x: dict[str, float]) -> list[tuple[str, float]]:
         """By feature, how much nearer it puts the customer to their persona than to the next one; largest first."""
@@ -116,220 +152,328 @@ class Personas:
             return []
         distances = self._distances(x)
         ours, other = sorted(self.published, key=lambda one: (distances[one.name], one.name))[:2]
-        point = self._placed(x)
+        point = self.space.place(x)
         found = []
-        for name, (axis, _, _) in self.frame.items():
-            at = point.get(axis, 0.0)
-            gain = (at - other.point.get(axis, 0.0)) ** 2 - (at - ours.point.get(axis, 0.0)) ** 2
+        for axis, name in enumerate(self.space.scales):
+            gain = (point[axis] - other.point[axis]) ** 2 - (point[axis] - ours.point[axis]) ** 2
             found.append((name, round(gain, 6)))
         return sorted(found, key=lambda one: (-one[1], one[0]))
 
     def report(self) -> dict[str, Any]:
-        """How well the personas are apart, how many there are, and what each looks like against all customers."""
+        """How well the personas are apart, how many there are, what each looks like against all customers, and who has died lately."""
+        named = dict(self.rule.names)
         return {
             **self.figures,
             "personas": {
-                one.name: {"id": one.id, "share": one.share, "centre": one.centre, "looks": self._looks(one.centre)}
+                one.name: {
+                    "id": one.id,
+                    "share": one.share,
+                    "declared": one.name in named,
+                    "since": one.born,
+                    "centre": one.centre,
+                    "looks": {name: round(value, 6) for name, value in sorted(self.space.looks(one.point).items())},
+                }
                 for one in self.published
             },
+            "not_found": [name for name in named if all(one.name != name for one in self.published)],
+            "gone": [{"id": one.id, "name": one.name, "since": one.born, "until": one.died} for one in self.gone],
         }
 
-    # --- where a customer stands ------------------------------------------------------------------------------------
+    def state(self) -> Any:
+        """All that is kept besides a clusterer of River's, as msgpack can hold it."""
+        mixture = _Gaussians(**vars(self.clusterer)) if isinstance(self.clusterer, Mixture) else None
+        components = (self.components.seen, self.components.directions) if self.components is not None else None
+        return msgspec.to_builtins(
+            _State(
+                list(self.remembered.rows),
+                self.seen,
+                self.space,
+                self.published,
+                self.gone,
+                self.better,
+                self.figures,
+                self.next_id,
+                self.still,
+                components,
+                mixture,
+            )
+        )
 
-    def _scaled(self, x: dict[str, float]) -> Point:
-        """The example in the scaled space, by axis. What is not known lies in the middle."""
-        scaled = self.scaler.transform_one(x)
-        for name in scaled:
-            if name not in self.axes:
-                self.axes[name] = len(self.axes)
-        return {self.axes[name]: scaled[name] for name in scaled}
-
-    def _projected(self, x: dict[str, float]) -> Point:
-        point = self._scaled(x)
-        return self.components.transform_one(point) if self.components is not None else point
-
-    def _placed(self, x: dict[str, float]) -> Point:
-        """The example among the published centres."""
-        found = {}
-        for name, value in x.items():
-            place = self.frame.get(name)
-            if place is not None:
-                axis, mean, scale = place
-                found[axis] = (value - mean) * scale
-        return found if self.components is None else self.components.transform_one(found)
+    def restore(self, state: Any, clusterer: Any) -> None:
+        """Go on from a `state` and the clusterer of River's, if it was one; `msgspec.ValidationError` where it is no such state."""
+        kept = msgspec.convert(state, _State, strict=False)
+        self.remembered.rows.extend(kept.rows)
+        self.remembered.seen = kept.seen
+        self.space, self.published, self.gone = kept.space, kept.published, kept.gone
+        self.better, self.figures = kept.better, kept.figures
+        self.next_id, self.still = kept.next_id, kept.still
+        if self.components is not None and kept.components is not None:
+            self.components.seen, self.components.directions = kept.components
+        self.clusterer = clusterer
+        if kept.mixture is not None:
+            self.clusterer = Mixture(kept.mixture.n_clusters)
+            vars(self.clusterer).update(msgspec.structs.asdict(kept.mixture))
 
     def _distances(self, x: dict[str, float]) -> dict[str, float]:
         """How far the example is from each persona, in the order of their names."""
-        point = self._placed(x)
-        found = {}
-        for one in self.published:
-            total, spread = 0.0, one.spread
-            for axis, centre in one.point.items():
-                apart = point.get(axis, 0.0) - centre
-                if spread:
-                    apart /= spread.get(axis, 1.0)
-                total += apart * apart
-            found[one.name] = total**0.5
-        return found
+        point = self.space.place(x)
+        return {one.name: _distance(one, point) for one in self.published}
 
     # --- reviews ----------------------------------------------------------------------------------------------------
 
     def _review(self) -> list[Event]:
-        rows = list(self.newest)
-        points = [self._projected(row) for row in rows]
-        matrix = self._matrix(points)
-        before = [self._id_of(row) for row in rows] if self.published else []
-        if not self.clusterers:
-            self._start(points, matrix)
-        labels = self._choose(points, matrix)
-        if len(set(labels)) < 2:
-            return []  # nobody is told from anybody: what was published stays
-        same, events = matched(before, labels) if before else ({}, [])
-        if not before:
-            events = [{"kind": "birth", "cluster": label} for label in sorted(set(labels))]
-        names = {one.id: one.name for one in self.published}
-        # Of those that nobody has been like for a while there is no point to tell by.
-        events += [{"kind": "death", "cluster": own} for own in names if own not in before]
-        self.published = self._published(rows, points, labels, same, names)
-        ids = {label: one.id for label, one in zip(sorted(set(labels)), self.published, strict=True)}
+        rows = list(self.remembered.rows)
+        self._settle(rows)
+        if not self.published and not self._may_begin():
+            return []
+        scaled = self.space.matrix(rows)
+        points = self.space.placed(scaled)
+        judge = Judge(scaled, points, list(self.space.scales), self.rule)
+        self.gone = [one for one in self.gone if self.seen - one.died <= self.rule.returns][-MOST_GONE:]
+        events = self._by_density(judge) if self.kind == "DBSTREAM" else self._by_number(judge)
+        if not self.published:
+            return []
         self.published.sort(key=lambda one: one.name)  # of two that are as near, the first by name
-        named = {one.id: one.name for one in self.published}
-        return [self._told(event, ids, {**names, **named}) for event in events]
+        return events
 
-    def _told(self, event: Event, ids: dict[int, int], names: dict[int, str]) -> Event:
-        """The event with the ids and names of personas in place of clusters."""
-        own = event["cluster"] if event["kind"] == "death" else ids[event["cluster"]]
-        told = {"kind": f"persona {event['kind']}", "id": own, "name": names[own], "examples": self.seen}
-        for key in ("of", "into"):
-            if key in event:
-                told[key] = names[event[key]]
-        return told
+    def _may_begin(self) -> bool:
+        first = self.rule.first
+        return self.seen >= first and (self.still >= self.rule.reviews or self.seen >= 2 * first)
 
-    def _id_of(self, row: dict[str, float]) -> int:
-        distances = self._distances(row)
-        nearest = min(self.published, key=lambda one: (distances[one.name], one.id))
-        return nearest.id
-
-    def _matrix(self, points: list[Point]) -> Any:
-        width = 1 + max((axis for point in points for axis in point), default=0)
-        matrix = np.zeros((len(points), width))
-        for at, point in enumerate(points):
-            for axis, value in point.items():
-                matrix[at, axis] = value
-        return matrix
-
-    def _start(self, points: list[Point], matrix: Any) -> None:
-        """Make the clusterers, and let them learn what has come so far."""
+    def _settle(self, rows: list[dict[str, float]]) -> None:
+        """Lay out the space anew if customers have moved out of it, and express in it what there is."""
+        before, now = self.space, Space.of(rows)
+        directions = self._directed(rows, before, now)
+        self.still += 1
+        if before.scales and not before.left_by(now):
+            return
+        self.still = 1
+        self.space = now
+        if self.components is not None:
+            self.components.directions = directions
+        for one in (*self.published, *self.gone):
+            one.point = now.place(before.lift(one.point))
+            one.spread = clusterers.respread(one.spread, before, now)
+        if self.clusterer is None:
+            return
         if self.kind == "DBSTREAM":
-            self.clusterers = {0: DBSTREAM(**self.parameters)}
+            points = now.placed(now.matrix(rows))
+            self.clusterer = clusterers.begun(self.kind, self.parameters, self.seed, points, None)
         else:
-            for count in range(self.rule.fewest, self.rule.most + 1):
-                centres = _apart(matrix, count, random.Random(f"{self.seed} {count}"))
-                clusterer: Any
-                if self.kind == "KMeans":
-                    clusterer = KMeans(n_clusters=count, seed=self.seed, **{"halflife": 0.02, **self.parameters})
-                    for number, centre in enumerate(centres):
-                        clusterer.centers[number].update(enumerate(centre))
-                else:
-                    clusterer = Mixture(count, **self.parameters)
-                    clusterer.centers = {number: dict(enumerate(centre)) for number, centre in enumerate(centres)}
-                self.clusterers[count] = clusterer
-        for point in points:
-            for clusterer in self.clusterers.values():
-                clusterer.learn_one(point)
+            clusterers.move(self.clusterer, before, now)
 
-    def _choose(self, points: list[Point], matrix: Any) -> list[int]:
-        """How many clusters there are: the number with the best silhouette, unless the present one is nearly as good."""
-        labels, scores = {}, {}
-        for count, clusterer in self.clusterers.items():
-            labels[count] = [clusterer.predict_one(point) for point in points]
-            scores[count] = silhouette(matrix, np.array(labels[count]))
-        best = max(scores, key=lambda count: (scores[count], -count))
-        if self.chosen not in scores or scores[best] > scores[self.chosen] + BETTER:
-            self.chosen = best
-        chosen = np.array(labels[self.chosen])
+    def _directed(self, rows: list[dict[str, float]], before: Space, now: Space) -> list[Point]:
+        """Give a space the directions that have been learnt in the one before; what they are in it."""
+        if self.components is None:
+            return []
+        if not before.scales:
+            for row in rows:
+                self.components.learn_one(now.scaled(row))
+            directions = self.components.directions
+        else:
+            directions = [now.stretched(line, before, 0.0) for line in self.components.directions]
+        now.directions = [unit(line, len(now.scales)) for line in directions]
+        return directions
+
+    def _by_number(self, judge: Judge) -> list[Event]:
+        """Review a clusterer that is told how many clusters there are."""
+        margin = self.rule.margin
+        best: dict[int, Partition] = {}
+        for count, one in self._others(judge):
+            if count not in best or one.value(margin) > best[count].value(margin):
+                best[count] = one
+        others = {str(count): round(one.silhouette, 6) for count, one in best.items()}
+        if self.clusterer is None:
+            ready = best
+        else:
+            labels = clusterers.labelled(self.clusterer, judge.points)
+            now = judge.judged(labels, self.clusterer)
+            self.better = {
+                count: self.better.get(count, 0) + 1 for count, one in best.items() if _is_better(one, now, margin)
+            }
+            ready = {count: best[count] for count, times in self.better.items() if times >= self.rule.reviews}
+            if not ready:
+                self._note(now, others)
+                return self._go_on(labels, judge)
+        if not ready:
+            return []
+        chosen = max(ready.values(), key=lambda one: one.value(margin))
+        self._note(chosen, others)
+        self.clusterer = chosen.clusterer
+        return self._change(chosen, judge)
+
+    def _others(self, judge: Judge) -> Iterator[tuple[int, Partition]]:
+        """Other ways to divide the customers of this review, by their number of clusters."""
+        for count, centres in judge.beginnings(lambda count: random.Random(f"{self.seed} {self.seen} {count}")):
+            clusterer = clusterers.begun(self.kind, self.parameters, self.seed, judge.points, centres)
+            labels = clusterers.labelled(clusterer, judge.points)
+            if len(set(labels.tolist())) == count:
+                one = judge.judged(labels, clusterer)
+                # What next to nobody is in would die at once.
+                if one.smallest >= 2 * self.rule.empty:
+                    yield count, one
+
+    def _by_density(self, judge: Judge) -> list[Event]:
+        """Review a clusterer that finds for itself how many clusters there are."""
+        if self.clusterer is None:
+            self.clusterer = clusterers.begun(self.kind, self.parameters, self.seed, judge.points, None)
+        labels = judge.joined(clusterers.labelled(self.clusterer, judge.points), _DENSE * self.rule.empty)
+        if len(set(labels.tolist())) < 2:
+            return []  # nobody is told from anybody: what was published stays
+        found = judge.judged(labels, self.clusterer)
+        self._note(found, {})
+        same, events = self._matched(found, judge)
+        self.better = {0: self.better.get(0, 0) + 1 if events else 0}
+        if self.published and events and self.better[0] < self.rule.reviews:
+            self._place(np.array([same.get(label, 0) for label in labels.tolist()]), judge)
+            return self._call(settled=False)
+        return self._change(found, judge)
+
+    def _note(self, found: Partition, others: dict[str, float]) -> None:
         self.figures = {
-            "silhouette": round(scores[self.chosen], 6),
-            "davies_bouldin": round(davies_bouldin(matrix, chosen), 6),
-            "clusters": len(set(labels[self.chosen])),
-            "silhouettes": {str(count): round(score, 6) for count, score in scores.items()},
+            "silhouette": round(found.silhouette, 6),
+            "davies_bouldin": round(found.davies_bouldin, 6),
+            "clusters": len(set(found.labels.tolist())),
+            **({"silhouettes": others} if others else {}),
         }
-        return labels[self.chosen]
 
-    def _published(
-        self,
-        rows: list[dict[str, float]],
-        points: list[Point],
-        labels: list[int],
-        same: dict[int, int],
-        names: dict[int, str],
-    ) -> list[Persona]:
-        """The personas of this review, in the order of their clusters."""
-        found: list[Persona] = []
-        taken = {names[old] for old in same.values()}
-        clusterer = self.clusterers[self.chosen]
-        for label in sorted(set(labels)):
-            chosen = [at for at, one in enumerate(labels) if one == label]
-            centre = _mean([rows[at] for at in chosen])
-            point = _mean([points[at] for at in chosen])
-            spread: Point = {}
-            if self.kind == "Mixture":
-                spread = {axis: value**0.5 for axis, value in clusterer.variances.get(label, {}).items()}
-            if label in same:
-                own, name = same[label], names[same[label]]
-            else:
-                own, name = self.next_id, name_of(self._looks(centre), self.rule, taken, self.next_id)
+    def _go_on(self, labels: Any, judge: Judge) -> list[Event]:
+        """The same personas, where their customers are now; those that nobody has been like for some time die."""
+        self._place(labels, judge)
+        events = []
+        for one in list(self.published):
+            one.empty = one.empty + 1 if one.share < self.rule.empty else 0
+            if one.empty >= self.rule.reviews and len(self.published) > self.rule.fewest:
+                clusterers.remove(self.clusterer, one.id)
+                self._bury(one)
+                events.append(self._told("death", one))
+        return events + self._call(settled=False)
+
+    def _matched(self, found: Partition, judge: Judge) -> tuple[dict[int, int], list[Event]]:
+        """Which of the published personas the clusters are, and what became of all."""
+        before = self._standing(judge.points, self.published)
+        ids = {one.name: one.id for one in self.published}
+        called = [(ids[name], label) for label, name in judge.called(found.labels).items() if name in ids]
+        return matched(before, found.labels.tolist(), ids.values(), called)
+
+    def _change(self, found: Partition, judge: Judge) -> list[Event]:
+        """Others than before: tell who is who, who is new and who is no more."""
+        self.better = {}
+        same, events = self._matched(found, judge)
+        back = self._back(found.labels, [one["cluster"] for one in events if one["kind"] != "death"], judge)
+        known = {one.id: one for one in (*self.published, *back.values())}
+        numbers: dict[int, int] = {}
+        for label in sorted(set(found.labels.tolist())):
+            numbers[label] = back[label].id if label in back else same.get(label, self.next_id)
+            if numbers[label] == self.next_id:
+                known[self.next_id] = Persona(self.next_id, "", {}, {}, {}, 0.0, born=self.seen)
                 self.next_id += 1
-                taken.add(name)
-            found.append(Persona(own, name, centre, point, spread, round(len(chosen) / len(rows), 6)))
-        self.frame = self._framed()
+        if self.kind != "DBSTREAM":
+            clusterers.renumber(self.clusterer, numbers)
+        for one in list(self.published):
+            if one.id not in numbers.values():
+                self._bury(one)
+        self.gone = [one for one in self.gone if one.id not in numbers.values()]
+        self.published = [known[own] for own in sorted(numbers.values())]
+        for one in back.values():
+            one.died, one.empty, one.unfit = 0, 0, 0
+        self._place(np.array([numbers[label] for label in found.labels.tolist()]), judge)
+        calls = self._call(settled=True)
+        told = []
+        for event in events:
+            own = event["cluster"] if event["kind"] == "death" else numbers[event["cluster"]]
+            kind = "return" if event["cluster"] in back and event["kind"] != "death" else event["kind"]
+            others = {key: known[event[key]].name for key in ("of", "into") if key in event and kind != "return"}
+            told.append(self._told(kind, known[own], **others))
+        return told + calls
+
+    def _back(self, labels: Any, new: list[int], judge: Judge) -> dict[int, Persona]:
+        """Of the new clusters those that are personas which had died: nearer to these than to all others are most of their customers."""
+        if not self.gone or not new:
+            return {}
+        before = np.array(self._standing(judge.points, [*self.published, *self.gone]))
+        found: dict[int, Persona] = {}
+        for one in self.gone:
+            shares = {label: float((before[labels == label] == one.id).mean()) for label in new if label not in found}
+            if shares and (best := max(shares, key=lambda label: shares[label])) and shares[best] > MOST_OF:
+                found[best] = one
         return found
 
-    def _framed(self) -> dict[str, tuple[int, float, float]]:
-        """The scaling of this moment: what River's scaler makes of one is one scale above what it makes of nothing."""
-        found = {}
-        for name, axis in self.axes.items():
-            zero, one = (self.scaler.transform_one({name: value})[name] for value in (0.0, 1.0))
-            scale = one - zero
-            found[name] = (axis, -zero / scale if scale else 0.0, scale)
-        return found
+    def _bury(self, one: Persona) -> None:
+        one.died = self.seen
+        self.published.remove(one)
+        self.gone.append(one)
 
-    def _looks(self, centre: dict[str, float]) -> dict[str, float]:
-        """By feature, how many standard deviations the centre lies above all customers."""
-        return {name: round(value, 6) for name, value in sorted(self.scaler.transform_one(centre).items())}
+    def _standing(self, points: Any, among: list[Persona]) -> list[int]:
+        """The id of the persona, of these, that each point is nearest to."""
+        if not among:
+            return []
+        squares = []
+        for one in among:
+            centre = np.array([one.point.get(axis, 0.0) for axis in range(points.shape[1])])
+            spread = np.array([one.spread.get(axis, 1.0) for axis in range(points.shape[1])])
+            squares.append((((points - centre) / spread) ** 2).sum(axis=1) + one.height)
+        return [among[at].id for at in np.array(squares).argmin(axis=0).tolist()]
+
+    def _place(self, labels: Any, judge: Judge) -> None:
+        """Publish where the personas are; `labels` are their ids, those that have none of these stay where they were."""
+        for one in self.published:
+            belong = labels == one.id
+            one.share = round(float(belong.mean()), 6)
+            if self.kind != "DBSTREAM":
+                one.point = {axis: round(value, 9) for axis, value in sorted(self.clusterer.centers[one.id].items())}
+                one.spread = clusterers.spread(self.clusterer, one.id)
+                one.height = clusterers.height(self.clusterer, one.id)
+            elif belong.any():
+                one.point = dict(enumerate(judge.points[belong].mean(axis=0).round(9).tolist()))
+            one.centre = self.space.lift(one.point)
+        lowest = min((one.height for one in self.published), default=0.0)
+        for one in self.published:
+            one.height = round(one.height - lowest, 9)
+
+    def _call(self, *, settled: bool) -> list[Event]:
+        """Name those that have no name, and pass on declared names. `settled`: what is due now has been for several reviews."""
+        names = {name for name, _ in self.rule.names}
+        looks = {one.id: self.space.looks(one.point) for one in self.published}
+        due = declared(looks, self.rule, {one.id: one.name for one in self.published})
+        was = {one.id: one.name for one in self.published}
+        for one in self.published:
+            right = due.get(one.id, one.name if one.name not in names else "")
+            one.unfit = one.unfit + 1 if one.name != right else 0
+        changed = [one for one in self.published if one.unfit and (settled or one.unfit >= self.rule.reviews)]
+        for one in changed:
+            if one.name in names:
+                one.name = ""
+        for one in [one for one in self.published if not one.name or one in changed]:
+            taken = {other.name for other in self.published if other is not one}
+            if due.get(one.id, one.name) not in taken:
+                one.name = due.get(one.id, one.name)
+            if not one.name:
+                # One that has died may come back, and is to find its name free.
+                one.name = described(looks[one.id], self.rule, taken | {other.name for other in self.gone}, one.id)
+        return [
+            self._told("renaming", one, was=was[one.id])
+            for one in self.published
+            if was[one.id] and was[one.id] != one.name
+        ]
+
+    def _told(self, kind: str, one: Persona, **others: str) -> Event:
+        return {"kind": f"persona {kind}", "id": one.id, "name": one.name, "examples": self.seen, **others}
 
 
-def _mean(points: list[Any]) -> Any:
-    """The middle of points; what one of them does not know counts as nothing in it."""
-    keys = sorted({key for point in points for key in point})
-    return {key: round(sum(point.get(key, 0.0) for point in points) / len(points), 9) for key in keys}
+def _distance(one: Persona, point: Point) -> float:
+    total, spread = one.height, one.spread
+    for axis, centre in one.point.items():
+        apart = point[axis] - centre
+        if spread:
+            apart /= spread[axis]
+        total += apart * apart
+    return math.sqrt(total)
 
 
-def _apart(matrix: Any, count: int, dice: random.Random) -> list[list[float]]:
-    """So many centres to begin with: of a few tries, those that lie nearest to their points."""
-    tries = [_settled(matrix, _drawn(matrix, count, dice)) for _ in range(_TRIES)]
-    centres, _ = min(tries, key=lambda one: one[1])
-    return [[float(value) for value in one] for one in centres]
-
-
-def _drawn(matrix: Any, count: int, dice: random.Random) -> Any:
-    """So many of the points, drawn so that they lie apart (k-means++: Arthur and Vassilvitskii 2007)."""
-    chosen = [matrix[dice.randrange(len(matrix))]]
-    while len(chosen) < count:
-        nearest = np.min([((matrix - one) ** 2).sum(axis=1) for one in chosen], axis=0)
-        reached = np.cumsum(nearest)
-        at = int(np.searchsorted(reached, dice.random() * reached[-1])) if reached[-1] else dice.randrange(len(matrix))
-        chosen.append(matrix[min(at, len(matrix) - 1)])
-    return np.array(chosen)
-
-
-def _settled(matrix: Any, centres: Any) -> tuple[Any, float]:
-    """The centres moved to the middle of their points a few times (Lloyd 1982), and how far from them the points lie."""
-    for _ in range(_MOVES):
-        squares = ((matrix[:, None, :] - centres[None, :, :]) ** 2).sum(axis=2)
-        nearest = squares.argmin(axis=1)
-        centres = np.array(
-            [matrix[nearest == at].mean(axis=0) if (nearest == at).any() else one for at, one in enumerate(centres)]
-        )
-    squares = ((matrix[:, None, :] - centres[None, :, :]) ** 2).sum(axis=2)
-    return centres, float(squares.min(axis=1).sum())
+def _is_better(one: Partition, now: Partition, margin: float) -> bool:
+    """Whether a partition is better than that of now by more than the margin, and not less well apart by the other index either. One that
+    would lose a declared name is not: as long as there are such customers, whoever relies on the name finds them."""
+    if not one.names >= now.names or one.value(margin) <= now.value(margin) + margin:
+        return False
+    return one.names > now.names or one.davies_bouldin <= now.davies_bouldin

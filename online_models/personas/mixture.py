@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Any, Final
 
-_LEAST_VARIANCE: Final = 1e-3
+import numpy as np
+
+_LEAST_VARIANCE: Final = 0.05
+"""Of features on a common scale. Where many have the very same value, as no order at all, a Gaussian that could be as narrow as these
+would be nothing else and swallow all the others' weight."""
+
+_ROUNDS: Final = 10
 _TINY: Final = 1e-12
 
 Point = dict[int, float]
@@ -26,6 +32,34 @@ class Mixture:
         self.centers: dict[int, Point] = {}
         self.variances: dict[int, Point] = {}
         self.weights: dict[int, float] = {}
+
+    def fit(self, points: Any, centres: Any) -> None:
+        """Begin with a few rounds of expectation maximisation over many points (a line each) at once, from these centres."""
+        squares = ((points[:, None, :] - centres[None, :, :]) ** 2).sum(axis=2)
+        shares = (squares == squares.min(axis=1)[:, None]).astype(float)
+        shares /= shares.sum(axis=1)[:, None]
+        for at in range(_ROUNDS + 1):
+            sizes = np.maximum(shares.sum(axis=0), _TINY)
+            centres = shares.T @ points / sizes[:, None]
+            apart = (points[:, None, :] - centres[None, :, :]) ** 2
+            variances = np.maximum(np.einsum("nk,nkd->kd", shares, apart) / sizes[:, None], _LEAST_VARIANCE)
+            weights = sizes / sizes.sum()
+            if at < _ROUNDS:
+                logs = np.log(weights) - 0.5 * (np.log(variances) + apart / variances).sum(axis=2)
+                shares = np.exp(logs - logs.max(axis=1)[:, None])
+                shares /= shares.sum(axis=1)[:, None]
+        self.seen = len(points)
+        self.centers = {number: dict(enumerate(each)) for number, each in enumerate(centres.tolist())}
+        self.variances = {number: dict(enumerate(each)) for number, each in enumerate(variances.tolist())}
+        self.weights = dict(enumerate(weights.tolist()))
+
+    def remove(self, number: int) -> None:
+        """Go on without one of the Gaussians."""
+        for kept in (self.centers, self.variances, self.weights):
+            del kept[number]
+        total = sum(self.weights.values())
+        self.weights = {other: weight / total for other, weight in self.weights.items()}
+        self.n_clusters -= 1
 
     def learn_one(self, x: Point) -> None:
         """Move each Gaussian by as much as the example is its own."""

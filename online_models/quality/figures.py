@@ -76,7 +76,10 @@ class Figures:
         self.unscored += 1
 
     def report(self) -> Report:
-        """All figures, and those of each segment with enough examples. Figures that cannot be told are left out."""
+        """All figures, and those of each segment with enough examples. Figures that cannot be told are left out.
+
+        `foretold` is how many examples they are of.
+        """
         ones = list(self.newest)
         columns = (
             np.array([one.prediction for one in ones]),
@@ -84,6 +87,7 @@ class Figures:
             np.array([one.weight for one in ones]),
         )
         found = self._of(columns)
+        found["foretold"] = len(ones)
         found["seen"] = self.seen
         if self.seen:
             found["coverage"] = round(1 - self.unscored / self.seen, 6)

@@ -65,7 +65,11 @@ targets = st.builds(
 scorings = st.builds(Scoring, st.sampled_from((0, 1, 10, 25)), st.sampled_from((None, None, 5, 20, 40)))
 
 learnings = st.builds(
-    Learning, st.sampled_from((0, 1, 10, 40)), st.sampled_from((1.0, 0.5)), st.sampled_from((1.0, 0.5))
+    Learning,
+    st.sampled_from((0, 1, 10, 40)),
+    st.sampled_from((1.0, 0.5)),
+    st.sampled_from((1.0, 0.5)),
+    outcomes=st.sampled_from(("together", "at_once")),
 )
 
 

@@ -208,17 +208,38 @@ class CountsTheMoment(Examples):
         return found
 
 
-@pytest.mark.parametrize("of", [Examples, ReadsLate, CountsTheMoment])
-def test_a_planted_leak_is_found(monkeypatch: pytest.MonkeyPatch, of: type[Examples]) -> None:
+class KnowsTooEarly(Examples):
+    """A leak: what has happened is known before the others of its moment are."""
+
+    def __init__(self, model: Model, zone: str) -> None:
+        super().__init__(model, zone)
+        self.at_once = not self.at_once
+
+
+@pytest.mark.parametrize("outcomes", ["together", "at_once"])
+@pytest.mark.parametrize("of", [Examples, ReadsLate, CountsTheMoment, KnowsTooEarly])
+def test_a_planted_leak_is_found(monkeypatch: pytest.MonkeyPatch, of: type[Examples], outcomes: Any) -> None:
     monkeypatch.setattr(online_models.serving, "Examples", of)
-    served = model(Target("happens", EventRef("B"), 30), learning=Learning(5))
+    served = model(Target("happens", EventRef("B"), 30), learning=Learning(5, outcomes=outcomes))
     customer = Served([], [served])
-    story = [("A", 0), ("B", 0), ("A", 7), ("A", 8), ("B", 12), ("A", 15), ("A", 16), ("B", 16), ("B", 50)]
+    story = [
+        ("A", 0),
+        ("B", 0),
+        ("A", 7),
+        ("A", 8),
+        ("B", 12),
+        ("A", 15),
+        ("A", 16),
+        ("B", 16),
+        ("B", 50),
+        ("A", 60),
+        ("B", 60),
+    ]
     history = [some.event(name, some.START + at, number) for number, (name, at) in enumerate(story)]
     for event in history:
         customer.hand(event, some.Handing(event.event_time - 1))
     customer.wake(some.START + HORIZON, "each")
-    assert len(customer.examples) == 3
+    assert len(customer.examples) == 4
     assert any(leaks(one, served, history) for one in customer.examples) is (of is not Examples)
 
 

@@ -317,6 +317,23 @@ def test_models_are_listed_with_their_champions(topics: ModelTopics, capsys: pyt
     assert "AUC 0.750" in capsys.readouterr().out
 
 
+def test_of_what_was_only_trained_the_champion_is_listed_and_shown(
+    topics: ModelTopics, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules("apply", folder("rules", vip=VIP), "--no-backfill")
+    models("apply", folder("models", buys=BUYS))
+    topics.put(version(1), version(2, "bayes", "challenger"))
+    capsys.readouterr()
+    assert models("list", "--json") == 0
+    (found,) = said(capsys)["models"]
+    assert (found["state"], found["champion"], found["version"]) == ("trained", "line", 1)
+    assert models("show", "buys") == 0
+    assert "buys/line/1" in capsys.readouterr().out
+    monkeypatch.delenv("COLUMNS")
+    assert models("list") == 0
+    assert "promotions" in capsys.readouterr().out, "what is no terminal has room for whole words"
+
+
 def test_a_model_is_shown_with_what_happened_to_it(topics: ModelTopics, capsys: pytest.CaptureFixture[str]) -> None:
     live(topics)
     capsys.readouterr()

@@ -193,6 +193,21 @@ def test_new_segments_warm_and_reworded_ones_do_not(topic: RulesTopic, capsys: p
     assert topic.newest.stage == 1
 
 
+def test_the_zone_of_the_project_is_listed_warms_what_asks_for_it_and_is_live_with_it(
+    topic: RulesTopic, capsys: pytest.CaptureFixture[str]
+) -> None:
+    office = "segment: office\nwhen: {during: {hours: '9:00-17:00'}}\n"
+    assert apply(folder(vip=VIP, office=office)) == 0
+    assert rules("list") == 0
+    assert "days and hours" not in capsys.readouterr().out
+    assert rules("apply", folder(vip=VIP, office=office, _project="timezone: Europe/Berlin\n"), "--detach") == 0
+    assert (set(topic.newest.warming), topic.newest.meant_in) == ({"office"}, {"office": "UTC"})
+    assert rules("list") == 0
+    assert "days and hours are those of Europe/Berlin unless" in " ".join(capsys.readouterr().out.split())
+    assert rules("apply", "--resume", "--no-backfill") == 0
+    assert (topic.newest.stage, topic.newest.meant_in) == (1, {})
+
+
 def test_rewording_is_live_at_once(topic: RulesTopic) -> None:
     rules("apply", folder(vip=VIP), "--detach")
     assert rules("apply", folder(vip=VIP + "description: the best\n"), "--detach", "--force") == 0

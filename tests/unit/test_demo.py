@@ -5,15 +5,22 @@ from __future__ import annotations
 import argparse
 import shutil
 import signal
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
 
 from cli import demo
 from cli.changes import Change
-from cli.demo import Demo
+from cli.demo import DISORDER, Demo
+from cli.demo_traffic import HISTORY_DAYS, shop
+from cli.demo_training import UNSEEN_DAYS, Part, train
 from cli.errors import UserError
+from cli.history import DAY, Account
 from cli.live_view import Board, Vitals
+from cli.model_files import load_models
+from cli.model_topics import GAP
+from cli.paths import MODELS
 from flink_jobs.settings import Settings
 from tests.fixtures.rules_topic import RulesTopic
 
@@ -94,7 +101,24 @@ def test_publishing_its_rules_leaves_the_catalogue_as_it_was(tmp_path: Path, mon
     monkeypatch.setattr(demo, "CATALOG", folder)
     topic = RulesTopic(monkeypatch)
     names, models = demo.publish_catalog(Settings())
-    assert models == sorted(file.stem for file in demo.MODELS.glob("*.yaml"))
+    assert [one.name for one in models] == sorted(file.stem for file in demo.MODELS.glob("*.yaml"))
     assert sorted(names) == sorted(file.stem for file in before)
     assert topic.newest.sources == {file.name: text.decode() for file, text in before.items()}
     assert {file: file.read_bytes() for file in folder.rglob("*")} == before
+
+
+def test_models_are_trained_on_the_older_part_of_the_very_history_that_the_job_reads() -> None:
+    since, until = LIVE - int(HISTORY_DAYS * DAY), LIVE - int(UNSEEN_DAYS * DAY)
+    part = [event for event, _ in Part(shop(1, 20, LIVE, 50.0, DISORDER), since, until, DISORDER).events(Account())]
+    assert since <= min(one.event_time for one in part)
+    assert until - DAY < max(one.received_at for one in part) < until
+    sent = [(one.at, one.key) for one in takewhile(lambda one: one.at < LIVE, shop(1, 20, LIVE, 50.0, DISORDER))]
+    assert {(one.received_at, one.customer.encode()) for one in part} <= set(sent)
+
+
+def test_the_demo_begins_with_versions_of_the_models_whose_outcomes_are_known_by_then() -> None:
+    versions = train(load_models(MODELS).models, shop(1, 120, LIVE, 50.0, DISORDER), LIVE, DISORDER)
+    assert {one.model for one in versions} == {"purchase"}
+    for one in versions:
+        assert one.version > GAP and one.lineage.origin == "history"
+        assert one.lineage.last <= LIVE - int(UNSEEN_DAYS * DAY)

@@ -25,6 +25,7 @@ from rules.definition import (
 from rules.errors import RuleErrors
 from rules.parse import parse_rule
 from rules.predicates import compile_test
+from rules.project import in_zone
 from tests.properties import delivery
 
 HOUR = 3_600_000
@@ -188,7 +189,8 @@ class Customer(delivery.Customer):
     def __init__(
         self, condition: Condition, zone: str | None = None, leaves: Exit | None = None, project: str = "UTC"
     ) -> None:
-        super().__init__(delivery.Rules(1, compile_plan([Segment("s", condition, leaves, zone=zone)], zone=project)))
+        segment = in_zone(Segment("s", condition, leaves, zone=zone), project)
+        super().__init__(delivery.Rules(1, compile_plan([segment])))
 
     def does(self, at: int, name: str = "A", context: dict[str, Any] | None = None, **traits: Any) -> None:
         number = sum(self.outcomes.values())

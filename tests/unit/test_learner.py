@@ -204,6 +204,44 @@ def test_a_trained_version_is_gone_on_from_and_what_it_knows_is_not_learnt_twice
     assert not learner.adopt(_trained()), "and it is adopted once"
 
 
+def _foretold(at: int, labelled_at: int, predictions: dict[str, list[Any]]) -> Example:
+    return msgspec.structs.replace(an_example(labelled_at, predictions=predictions), at=at)
+
+
+def _judged(learner: Learner, at: int, version: int) -> tuple[int, int]:
+    """How many predictions count as observed, and how many as missed, once one of `version` at the moment `at` is known."""
+    late = max(learner.watermark, 100) + 1
+    said = _taught(learner, [_foretold(at, late, {"mean": [version, 0.5]})]) + learner.conclude()
+    figures = [one for one in said if isinstance(one, Quality)][-1].candidates["mean"]
+    return figures["observed"], figures["missed"]
+
+
+@pytest.mark.parametrize(
+    ("at", "version", "observed"),
+    [(99, 7, 0), (100, 7, 1), (99, 6, 1), (99, 8, 0), (101, 8, 1)],
+    ids=["trained on later outcomes", "trained up to the moment", "an older one", "one that came of it", "new"],
+)
+@pytest.mark.parametrize("restored", [False, True])
+def test_what_a_version_says_of_moments_before_outcomes_it_was_trained_on_proves_nothing(
+    at: int, version: int, observed: int, restored: bool
+) -> None:
+    learner = Learner([a_model(candidates=MEAN)], KIT)
+    learner.adopt(_trained())
+    if restored:
+        learner, _ = Learner.restore(learner.snapshot(), [a_model(candidates=MEAN)], KIT)
+    assert _judged(learner, at, version) == (observed, 0)
+
+
+def test_what_a_version_cannot_prove_moves_no_contest_and_no_drift() -> None:
+    drift = Jump()
+    learner = Learner([a_model()], dataclasses.replace(KIT, drift=lambda model: drift))
+    learner.adopt(_trained())
+    said = {"mean": [7, 0.5], "sgd": [2, 0.4]}
+    found = _taught(learner, [_foretold(99, 101, said), _foretold(100, 102, said)])
+    last = [one for one in [*found, *learner.conclude()] if isinstance(one, Quality)][-1]
+    assert (drift.seen, last.contests[0]["examples"]) == (1, 1)
+
+
 def test_going_back_loses_what_was_learnt_since_and_goes_on_with_what_comes() -> None:
     learner = Learner([a_model(candidates=MEAN, publish_examples=2)], KIT)
     _taught(learner, [an_example(at) for at in range(1, 5)])

@@ -226,11 +226,14 @@ def quality(champion: str = "line", **figures: Any) -> Quality:
     return Quality("purchase", "d", LIVE, champion, candidates, [])
 
 
+FIGURES = {"seen": 120, "foretold": 100, "roc_auc": 0.812, "log_loss": 0.41, "base_rate": 0.25}
+
+
 def standings() -> Standings:
     """One model with figures and an event, and one of which nothing is known."""
     found = Standings(["purchase", "churn"])
     drift = ModelEvent("purchase", "drift", LIVE, "line", {"of": "error", "before": 0.2, "after": 0.35})
-    ones = (version(7), version(9, "other", "challenger"), quality(roc_auc=0.812, log_loss=0.41, base_rate=0.25))
+    ones = (version(7), version(9, "other", "challenger"), quality(**FIGURES))
     for one in (*ones, drift, drift):
         found.hear(said(one))
     return found
@@ -244,7 +247,12 @@ def test_a_model_is_shown_with_its_champion_version_figures_and_newest_event() -
     board.vitals = Vitals(totals={"scored": 4321, **due, **ages})
     for text in (drawn(picture(board, LIVE, 1, 40)), drawn(summary(board, 60))):
         purchase, churn = (next(line for line in text.splitlines() if name in line) for name in ("purchase", "churn"))
-        for expected in ("line v7", "1,234", "AUC 0.812, log loss 0.410 (base 0.562)", "drift of error"):
+        for expected in (
+            "line v7",
+            "1,234",
+            "AUC 0.812, log loss 0.410 vs 0.562 (-27%)",
+            "drift of",
+        ):
             assert expected in purchase, expected
         assert "none yet" in churn
         assert "4,321 scores given" in text
@@ -252,6 +260,16 @@ def test_a_model_is_shown_with_its_champion_version_figures_and_newest_event() -
         assert "failed" not in text
     assert "purchase: 75% of 12 due, half 1h old, 95% 1d" in text
     assert "churn: 75% of 8 due, half 10m old, 95% 10m" in text
+
+
+def test_of_too_few_outcomes_there_are_no_figures() -> None:
+    found = standings()
+    found.hear(said(quality(**FIGURES | {"foretold": 99})))
+    board = settled("vip")
+    board.standings = found
+    text = drawn(summary(board, 60))
+    assert "99 of 120 outcomes foretold: too few" in text
+    assert "AUC" not in text
 
 
 def test_the_champion_is_whom_the_newest_report_names_and_before_the_first_the_newest_version_in_that_role() -> None:

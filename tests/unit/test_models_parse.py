@@ -90,6 +90,7 @@ def test_each_error_is_said_where_it_stands(old: str, new: str, line: int, colum
         ("learn: {sample: 0%}", 17, "a share up to 100%"),
         ("learn: {negatives: 101%}", 20, "a share up to 100%"),
         ("learn: {publish_examples: 0}", 27, "`publish_examples`"),
+        ("learn: {outcomes: later}", 19, "`outcomes` is one of together, at_once"),
         ("promote: {metric: mae}", 19, "`metric` is one of log_loss, brier"),
         ("promote: {confidence: 1}", 23, "between 0.5 and 0.9999"),
         ("promote: {automatic: 1}", 22, "true or false"),
@@ -140,6 +141,15 @@ def test_all_errors_of_all_files_are_said_at_once() -> None:
     assert len([one for one in caught.value.errors if one.file == "a.yaml"]) == 2
 
 
+def test_only_what_may_happen_can_be_learnt_at_once() -> None:
+    for outcomes in ("together", "at_once"):
+        model = parse_model(f"{GOOD}learn: {{outcomes: {outcomes}}}\n", "x.yaml")
+        assert model.learning.outcomes == outcomes
+    assert parse_model(GOOD, "x.yaml").learning.outcomes == "together"
+    found = refused(f"{CLUSTERS}learn: {{outcomes: at_once}}\n")
+    assert [one[:2] for one in found] == [(5, 19)] and "no meaning for clustering" in found[0][2]
+
+
 def test_a_model_is_declared_once() -> None:
     with pytest.raises(RuleErrors) as caught:
         parse_models({"one/x.yaml": GOOD, "two/x.yaml": GOOD})
@@ -150,7 +160,7 @@ def test_texts_and_promotion_do_not_change_what_a_model_means() -> None:
     plain = parse_model(GOOD, "x.yaml").digest
     for same in ("name: Other\n", "owner: me\n", "promote: {margin: 5%}\n", "# a remark\n"):
         assert parse_model(GOOD + same, "x.yaml").digest == plain
-    for other in ("score: {every: 2h}\n", "learn: {every: 2d}\n"):
+    for other in ("score: {every: 2h}\n", "learn: {every: 2d}\n", "learn: {outcomes: at_once}\n"):
         assert parse_model(GOOD + other, "x.yaml").digest != plain
     assert parse_model(GOOD.replace("7d", "8d"), "x.yaml").digest != plain
     assert parse_model(GOOD.replace("7d", "1w"), "x.yaml").digest == plain

@@ -85,7 +85,7 @@ def test_the_example_of_each_part_is_one(name: str) -> None:
 
 def test_every_key_is_described() -> None:
     own = {key.name for key in reference.MODEL}
-    assert own | reference.PARTS.keys() | {"features", "candidates"} == set(KEYS)
+    assert own | reference.PARTS.keys() | {"features", "candidates", "tune"} == set(KEYS)
     task = next(key for key in reference.MODEL if key.name == "task")
     assert task.among == TASKS
     metric = next(key for key in reference.PARTS["promote"][2] if key.name == "metric")

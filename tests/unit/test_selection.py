@@ -250,6 +250,7 @@ def scored(made: Model, gender: str | None, says: float, own: OwnThresholds | No
     one.serving.adopt("m", "two", "challenger", 2, Says(lambda row: 0.3))
     hand(one, "A", 0, traits={"gender": gender} if gender else {})
     hand(one, "Order", 5)
+    one.wake(T + BOUGHT.within, "each")
     return one
 
 
@@ -368,7 +369,7 @@ def run(constrain: str) -> Outcome:
     plan = compile_plan((), watches=[features])
     kit = standard_kit()
     loop = Loop([made], Rules(1, plan), Serving([made], [features]), advance, Learner([made], kit), kit.decode)
-    return loop.run([(event, event.event_time - 1) for event in history(25)], T + 30 * DAY)
+    return loop.run([(event, event.event_time - 1) for event in history(40)], T + 45 * DAY)
 
 
 def test_a_history_learns_thresholds_and_the_groups_come_together() -> None:

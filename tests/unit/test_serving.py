@@ -24,6 +24,7 @@ from tests.properties.strategies import Handing, event
 
 LIKELY = Segment("likely", Score("m", (Test("", Operator.GTE, 0.7),), 50, True))
 BOUGHT = Target("happens", EventRef("Order"), 30)
+AT_ONCE = Learning(0, outcomes="at_once")
 
 
 def customer(made: Model, *segments: Segment, says: Any = None, **limits: int) -> Served:
@@ -151,7 +152,7 @@ def test_a_candidate_that_raises_is_taken_out_and_its_message_is_told_nobody() -
     assert one.serving is not None
     one.serving.adopt("m", "two", "challenger", 2, Says(lambda row: 0.25))
     hand(one, "A", 0)
-    hand(one, "Order", 5)
+    one.wake(T + 30, "each")
     (report,) = one.serving.reports()
     assert report["reason"] == "ValueError in predict"
     assert one.examples[0].predictions == {"two": [2, 0.25]}
@@ -172,18 +173,51 @@ def test_the_newest_version_with_the_role_is_champion() -> None:
 # --- examples ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("order", "label", "known"), [(0, 0.0, 30), (1, 1.0, 1), (30, 1.0, 30), (31, 0.0, 30)])
-def test_the_outcome_is_what_comes_after_the_moment_and_up_to_the_end(order: int, label: float, known: int) -> None:
-    one = customer(model(BOUGHT))
+@pytest.mark.parametrize("outcomes", ["together", "at_once"])
+@pytest.mark.parametrize(("order", "came"), [(0, False), (1, True), (30, True), (31, False)])
+@pytest.mark.parametrize("kind", ["happens", "absent"])
+def test_the_outcome_is_what_comes_after_the_moment_and_up_to_the_end(
+    kind: Any, order: int, came: bool, outcomes: Any
+) -> None:
+    one = customer(model(Target(kind, EventRef("Order"), 30), learning=Learning(0, outcomes=outcomes)))
     hand(one, "A", 0)
     hand(one, "Order", order)
     one.wake(T + 100, "each")
     (example,) = one.examples
-    assert (example.at - T, example.label, example.labelled_at - T) == (0, label, known)
+    assert (example.at - T, example.label) == (0, came == (kind == "happens"))
+    assert example.labelled_at - T == (order if came and outcomes == "at_once" else 30)
+
+
+def test_outcomes_of_one_moment_are_learnt_at_one_moment() -> None:
+    """Who bought is not the first to be heard of: of customers of the same age the mix is that of all, whenever one looks."""
+    labelled: dict[int, list[float | None]] = {}
+    for number in range(6):
+        one = customer(model(BOUGHT))
+        hand(one, "A", 0)
+        if number % 3 == 0:
+            hand(one, "Order", number + 1)
+        one.wake(T + 100, "each")
+        for example in one.examples:
+            labelled.setdefault(example.labelled_at - T, []).append(example.label)
+    assert labelled == {30: [1.0, 0.0, 0.0, 1.0, 0.0, 0.0]}
+
+
+def test_what_happens_again_changes_nothing_and_nothing_is_kept_of_it() -> None:
+    one = customer(model(BOUGHT, learning=Learning(100)))
+    hand(one, "A", 0)
+    hand(one, "Order", 5)
+    assert one.profile is not None
+    once = encode_profile(one.profile)[-40:]
+    hand(one, "Order", 6)
+    hand(one, "Order", 7)
+    (waiting,) = one.profile.models["m"][6]
+    assert waiting[5] == 1 and encode_profile(one.profile)[-40:] == once
+    one.wake(T + 30, "each")
+    assert [(one.label, one.labelled_at - T) for one in one.examples] == [(1.0, 30)]
 
 
 def test_an_event_beyond_the_watermark_is_learnt_after_what_was_learnt_already() -> None:
-    one = customer(model(BOUGHT))
+    one = customer(model(BOUGHT, learning=AT_ONCE))
     hand(one, "A", 0)
     one.apply(event("Order", T + 5, 1), T + 20)
     (example,) = one.examples
@@ -203,7 +237,8 @@ def test_an_order_that_comes_after_a_later_event_counts_as_long_as_the_watermark
     hand(one, "A", 0)
     one.apply(event("A", T + 35, 1), T + 20)
     one.apply(event("Order", T + 25, 2), T + 20)
-    assert [(one.label, one.labelled_at - T) for one in one.examples] == [(1.0, 25)]
+    one.wake(T + 30, "each")
+    assert [(one.label, one.labelled_at - T) for one in one.examples] == [(1.0, 30)]
 
 
 def test_an_example_knows_the_group_and_the_segments_of_its_moment() -> None:
@@ -211,6 +246,7 @@ def test_an_example_knows_the_group_and_the_segments_of_its_moment() -> None:
     one = customer(model(BOUGHT, fairness=Fairness("gender", 0.5, 0.1)), active)
     hand(one, "A", 0, traits={"gender": "f"})
     hand(one, "Order", 20, traits={"gender": "m"})
+    one.wake(T + 30, "each")
     (example,) = one.examples
     assert (example.group, example.segments) == ("f", ["active"])
 

@@ -236,3 +236,26 @@ def test_new_customers_keep_coming() -> None:
 def test_impossible_arguments_are_refused(arguments: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"at least|above"):
         simulate(**{"seed": 1, "customers": 100, "start": START, **arguments})
+
+
+def test_customers_who_turn_do_so_at_their_moment_and_not_before() -> None:
+    """Of all carts about as many are ordered by those who mostly leave them as before by those who mostly order them."""
+    turn = START - 10 * DAY
+    usual = list(simulate(7, 200, START, days=20, until=START, past=False))
+    turned = list(simulate(7, 200, START, days=20, until=START, past=False, turn=turn))
+    calm = [d for d in usual if d.at < turn]
+    assert turned[: len(calm)] == calm and len(calm) > 1000
+    shares: dict[bool, dict[str, float]] = {}
+    for after in (False, True):
+        carts, orders = Counter[str](), Counter[str]()
+        for d in turned:
+            if d.label is None and (d.at >= turn) is after:
+                event = json.loads(d.value)
+                carts[event["userId"]] += name(event) == "Cart Updated"
+                orders[event["userId"]] += name(event) == "Order Completed"
+        shares[after] = {who: min(1.0, orders[who] / count) for who, count in carts.items() if count >= 6}
+    both = shares[False].keys() & shares[True].keys()
+    buyers = [who for who in both if shares[False][who] > 0.4]
+    leavers = [who for who in both if shares[False][who] < 0.15]
+    assert min(len(buyers), len(leavers)) >= 5
+    assert fmean(shares[True][who] for who in buyers) < 0.25 < 0.4 < fmean(shares[True][who] for who in leavers)

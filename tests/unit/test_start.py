@@ -39,6 +39,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "cli" / "__init__.py").touch()
     (folder / "cli" / "__main__.py").write_text(STUB)
     (folder / "requirements.txt").write_text("# nothing\n")
+    (folder / "requirements-tune.txt").write_text("# nothing, for searches\n")
     (folder / "requirements-dev.txt").write_text("# nothing, for tests\n")
     shutil.copy(ROOT / "segue", folder / "segue")
     first = start(folder, "status")
@@ -90,10 +91,13 @@ def test_a_changed_lock_is_installed(copy: Path) -> None:
     assert start(copy, "status").stderr == ""
 
 
-def test_tests_have_a_lock_of_their_own_that_contains_the_other(copy: Path) -> None:
+def test_searches_and_tests_have_locks_of_their_own_that_contain_the_others(copy: Path) -> None:
+    assert "installing requirements-tune.txt" in start(copy, "models", "tune").stderr
+    assert start(copy, "models", "tune").stderr == ""
+    assert start(copy, "models", "list").stderr == ""
     assert "installing requirements-dev.txt" in start(copy, "test").stderr
-    assert start(copy, "test").stderr == ""
-    assert start(copy, "status").stderr == ""
+    for words in (("test",), ("models", "tune"), ("status",)):
+        assert start(copy, *words).stderr == ""
 
 
 def test_starts_side_by_side_install_once(copy: Path) -> None:

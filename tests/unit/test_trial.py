@@ -139,6 +139,20 @@ def told(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
     return json.loads(capsys.readouterr().out)
 
 
+def test_a_file_without_a_project_is_tried_in_the_zone_of_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All buy in the first second of a day in UTC, which is the second hour of the day in Berlin."""
+    history = events(tmp_path / "events.jsonl")
+    others = folder(tmp_path / "rules", _project="timezone: Europe/Berlin\n", buyer=BUYER)
+    night = 'segment: night\nwhen: {event: Order Completed, within: 30d, during: {hours: "1:00-2:00"}}\n'
+    for place, project, members in (("here", {}, 40), ("there", {"_project": "timezone: UTC\n"}, 0)):
+        draft = folder(tmp_path / place, night=night, **project) / "night.yaml"
+        found = told(capsys, str(draft), "--history", str(history), "--against", str(others), "--days", "all")
+        sizes = {one["segment"]: one["members"] for one in found["segments"]}
+        assert sizes["night"] == members, place
+
+
 def test_a_file_is_tried_among_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     history = events(tmp_path / "events.jsonl")
     others = folder(tmp_path / "rules", buyer=BUYER, often=OFTEN)
