@@ -20,7 +20,7 @@ settings.register_profile(
     "fast", max_examples=100, deadline=None, derandomize=True, phases=_phases, suppress_health_check=_slow
 )
 settings.register_profile(
-    "quick", max_examples=16, deadline=None, derandomize=True, phases=_phases, suppress_health_check=_slow
+    "quick", max_examples=12, deadline=None, derandomize=True, phases=_phases, suppress_health_check=_slow
 )
 settings.register_profile(
     "ci", max_examples=1500, deadline=None, derandomize=True, phases=_phases, suppress_health_check=_slow
