@@ -253,6 +253,7 @@ def _listed() -> tuple[Estimator, ...]:
             nested=False,
         ),
         # --- choosing among pipelines while they learn
+        # Not by bandits: those of River 0.23 choose the pipeline whose loss is the largest.
         Estimator(
             "SuccessiveHalvingClassifier",
             "classifier",

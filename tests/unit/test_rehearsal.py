@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from online_models.compared import judged, losses, mean
 from online_models.definition import Model
 from online_models.example import Example
 from online_models.features import FeatureSet
@@ -46,6 +48,31 @@ candidates:
 score: {every: 1h}
 learn: {every: 6h, publish: 12h, publish_examples: 40, least: 20}
 """
+
+CHOOSES = """\
+candidates:
+  - name: halving
+    pipeline:
+      - SuccessiveHalvingClassifier:
+          {budget: 300, models: [[StandardScaler, LogisticRegression], [HoeffdingTreeClassifier], [GaussianNB]]}
+    calibrate: platt
+"""
+CHOOSES_NUMBERS = """\
+candidates:
+  - name: halving
+    pipeline:
+      - SuccessiveHalvingRegressor:
+          {budget: 300, models: [[StandardScaler, LinearRegression], [HoeffdingTreeRegressor], [StandardScaler, PARegressor]]}
+  - name: greedy
+    pipeline:
+      - GreedyRegressor:
+          {models: [[StandardScaler, LinearRegression], [StandardScaler, {LinearRegression: {l2: 0.5}}]]}
+"""
+
+
+def with_candidates(text: str, candidates: str) -> str:
+    before, _, rest = text.partition("candidates:\n")
+    return before + candidates + rest[rest.index("score:") :]
 
 
 def history(seed: int, days: int = 40, customers: int = 20) -> list[tuple[Event, int]]:
@@ -87,7 +114,11 @@ def gather(model: Model, events: list[tuple[Event, int]]) -> Gathered:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-@pytest.mark.parametrize("text", [TEXT, SPENDS], ids=["classification", "regression"])
+@pytest.mark.parametrize(
+    "text",
+    [TEXT, SPENDS, with_candidates(TEXT, CHOOSES), with_candidates(SPENDS, CHOOSES_NUMBERS)],
+    ids=["classification", "regression", "choosing classifiers", "choosing regressors"],
+)
 def test_a_rehearsal_says_what_was_said_with_the_customers(text: str, seed: int) -> None:
     model = parse_model(text, f"{text[7:].split()[0]}.yaml")
     events = history(seed)
@@ -103,3 +134,37 @@ def test_a_rehearsal_says_what_was_said_with_the_customers(text: str, seed: int)
         said = [one.predictions.get(candidate.name, [0, None])[1] for one in learnt]
         assert sum(one is not None for one in said) > 300
         assert rehearsal.outputs == said
+        # What customers are scored by is, once read, what was written.
+        body = loop.outcome.newest[model.name, candidate.name].body
+        assert KIT.encode(KIT.decode(model, candidate, body)) == body
+
+
+def known_after(hours: int) -> Gathered:
+    """An example an hour, of which the outcome turns with every second day and is said to be known after so long: two days in truth."""
+    model = parse_model(TEXT, "buys.yaml")
+    found = []
+    for number in range(2_000):
+        at = START + number * HOUR
+        row = [float(number), 1.0, "gold"]
+        label = float(number // 48 % 2)
+        one = Example(model.name, model.digest, "anna", at, at + hours * HOUR, row, label)
+        found.append((one, at - 1))
+    return Gathered.of(found)
+
+
+def test_what_is_known_too_early_shows_in_the_figures_and_no_answer_comes_after_the_outcome() -> None:
+    model = parse_model(TEXT, "buys.yaml")
+    near = replace(model.candidates[2], calibrate="none")
+    brier = []
+    for hours in (48, 1):
+        gathered = known_after(hours)
+        rehearsal = Rehearsal(model, near, gathered, KIT)
+        assert rehearsal.run()
+        costs = losses("brier", rehearsal.outputs, gathered)
+        brier.append(mean(costs, gathered, judged(costs, range(len(costs)))))
+    assert brier[0] > 0.5
+    assert brier[1] < 0.25
+    gathered = known_after(48)
+    asked = tuple(one.labelled_at for one in gathered.examples)
+    with pytest.raises(ValueError, match="late"):
+        Rehearsal(model, near, replace(gathered, asked=asked), KIT).run()
