@@ -38,7 +38,7 @@ GENERATION: Final = 8
 BLOCKS: Final = 30
 """Parts of the examples, after each of which a trial may be ended."""
 
-WORSE: Final = 0.05
+WORSE: Final = 0.01
 """A trial is ended once it would be as much worse than the best so far with this chance were it no worse (Wilcoxon's signed-rank test)."""
 
 _DIGITS: Final = 4
@@ -166,6 +166,11 @@ class Searching:
         self._known: dict[str, Attempt] = {}
         sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True)
         self._study = optuna.create_study(sampler=sampler, pruner=optuna.pruners.NopPruner())
+
+    @property
+    def tried(self) -> int:
+        """How many different values have been tried so far."""
+        return len(self._known)
 
     def run(self, trials: int, crew: Crew) -> Found:
         """Make so many trials. An interrupt ends it with what is known by then."""

@@ -146,10 +146,9 @@ def _searched(
 
     part = _declared(args, model, search, gathered)
     searching = Searching(part.bench, search, part.declared, args.seed)
-    done = searching.found.trials
     words = f"{search.candidate}: {args.trials} trials, {min(jobs, 8)} at once"
     with (
-        step(words, quiet=args.json, far=lambda: f"{len(done)} done"),
+        step(words, quiet=args.json, far=lambda: f"{searching.tried} done"),
         crew_of(part.bench, text, jobs) as crew,
     ):
         found = searching.run(args.trials, crew)
