@@ -119,6 +119,9 @@ class Held:
         except Exception as error:  # noqa: BLE001  (whatever a model does, customers go on without it, and it is reported)
             wrong = f"{type(error).__name__} in predict"
         else:
+            if type(output) is float and -_EXACT < output < _EXACT and self.model.task != "clustering":
+                self.counts["predicted"] += 1
+                return one.version, round(output * _UNIT) / _UNIT  # `rounded`, without another call for each score
             if output is None:
                 self.counts["unknown"] += 1
                 return None

@@ -6,12 +6,13 @@ plain numbers as long as nothing is learnt. A scorer freezes each version it get
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Final
 
 from river import linear_model, optim, preprocessing
 
-from online_models.calibration import clamped, sigmoid
+from online_models.calibration import LEAST, Platt, clamped, logit, sigmoid
 from online_models.encoding import LARGEST, HashColumn, OnehotColumn, TargetColumn, value_of
 from online_models.example import Row
 from online_models.predictor import Output, Predictor
@@ -19,6 +20,9 @@ from online_models.river_predictor import RiverPredictor
 
 _CERTAIN: Final = 30.0
 """Beyond these log odds River says 0 or 1."""
+
+_MOST_ODDS: Final = logit(1.0)
+"""No log odds are further from 0 once the probability is clamped."""
 
 
 def freeze(predictor: RiverPredictor) -> Predictor:
@@ -44,9 +48,10 @@ class FrozenLinear:
     def __init__(self, predictor: RiverPredictor, logistic: bool) -> None:
         self._predictor = predictor
         self._logistic = logistic
-        self._calibrate: Callable[[float], float] | None = (
-            predictor.calibrator.calibrate if predictor.calibrator else None
-        )
+        calibrator = predictor.calibrator
+        self._calibrate: Callable[[float], float] | None = calibrator.calibrate if calibrator else None
+        # A curve over the log odds needs no probability in between.
+        self._curve = (calibrator.slope, calibrator.shift) if logistic and isinstance(calibrator, Platt) else None
         weights = predictor.estimator.weights
         self._bias = float(predictor.estimator.intercept)
         scaler = predictor.transformers[0] if predictor.transformers else None
@@ -95,6 +100,11 @@ class FrozenLinear:
                 z += weights[HashColumn.bucket(text)]
         if not -1e300 < z < 1e300:
             return self._predictor.predict(row)
+        if self._curve is not None:
+            slope, shift = self._curve
+            z = shift + slope * (z if -_MOST_ODDS < z < _MOST_ODDS else _MOST_ODDS if z > 0.0 else -_MOST_ODDS)
+            said = 1.0 / (1.0 + math.exp(-z)) if z > -700.0 else 0.0
+            return said if LEAST <= said <= 1.0 - LEAST else clamped(said)
         if not self._logistic:
             return z
         said = sigmoid(z) if -_CERTAIN <= z <= _CERTAIN else float(z > 0)

@@ -8,6 +8,7 @@ from online_models import linear, pipelines, storage
 from online_models.definition import Candidate, Model
 from online_models.features import Column, FeatureSet
 from online_models.named import PersonaPredictor, ValuePredictor, check_named, is_named
+from online_models.personas.frozen import FrozenPersonas
 from online_models.pipelines import BadCandidate, Problem
 from online_models.predictor import Predictor
 from online_models.river_predictor import RiverPredictor
@@ -59,4 +60,8 @@ def decode(model: Model, candidate: Candidate, data: bytes) -> Predictor:
 
 def ready(predictor: Predictor) -> Predictor:
     """One that says the same, as fast as it can; it is not to learn any more."""
-    return linear.freeze(predictor) if isinstance(predictor, RiverPredictor) else predictor
+    if isinstance(predictor, RiverPredictor):
+        return linear.freeze(predictor)
+    if isinstance(predictor, PersonaPredictor) and predictor.personas.published:
+        return predictor if predictor.personas.space.directions else FrozenPersonas(predictor)
+    return predictor

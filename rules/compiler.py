@@ -30,6 +30,7 @@ from rules.definition import (
     Trait,
 )
 from rules.duration import format_duration
+from rules.newest import Newest, says
 from rules.order import evaluation_order
 from rules.plan import CompiledGroup, CompiledSegment, Dispatch, Helped, Limits, Plan, Role
 from rules.population import Population
@@ -68,6 +69,26 @@ def event_test(ref: EventRef, zone: str) -> Predicate | None:
     return happened if tests is None else lambda event: tests(event) and happened(event)
 
 
+def dispatched(
+    roles: list[tuple[EventRef, slots.Slot, Role]], exits: tuple[tuple[Predicate | None, int], ...]
+) -> Dispatch:
+    """What an event name can touch, in as few words as the step can do with."""
+    found = Dispatch(tuple(role for _, _, role in roles), exits)
+    found.accepted = any(where is None and retention == NEVER for where, _, retention, _, _ in found.roles)
+    asked: list[Role] = []
+    for ref, slot, role in roles:
+        where, add, retention, mask, rising = role
+        if isinstance(slot, slots.Arrivals) and where is None and not rising:
+            found.always |= mask
+        elif found.accepted and isinstance(slot, Newest) and ref == says(slot.path):
+            # What says nothing is passed over there. Whether it is too old need not be asked: something counts it anyway.
+            asked.append((None, add, retention, mask, rising))
+        else:
+            asked.append(role)
+    found.asked = tuple(asked)
+    return found
+
+
 def slot_key(*what: Any) -> int:
     """A 32-bit key that depends on what is counted and on nothing else."""
     return int.from_bytes(hashlib.blake2b(repr(what).encode(), digest_size=4).digest())
@@ -101,12 +122,12 @@ class Compiler:
         names.update(ref.event for one in definitions if one.exit for ref in one.exit.on)
         # A canceller comes before the start of the same sequence: an event that is both ends the waiting first.
         ordered = sorted(self.roles.values(), key=lambda role: not isinstance(role[1], slots.Cancel))
-        roles = [(ref, self.role(where, slot, compiled, watched)) for ref, slot, where in ordered]
+        roles = [(ref, slot, self.role(where, slot, compiled, watched)) for ref, slot, where in ordered]
         exits = [found for bit, one in enumerate(definitions) for found in self.exits(one, bit)]
 
         def dispatch(name: str) -> Dispatch:
-            return Dispatch(
-                tuple(role for ref, role in roles if ref.event in (name, ANY_EVENT)),
+            return dispatched(
+                [one for one in roles if one[0].event in (name, ANY_EVENT)],
                 tuple((where, 1 << bit) for ref, where, bit in exits if ref.event in (name, ANY_EVENT)),
             )
 

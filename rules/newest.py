@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from profiles.values import reader
+from rules.definition import ANY_EVENT, EventRef, Operator, Test
 from rules.slots import Slot, State
 
 LONGEST_KEPT: Final = 256
@@ -28,6 +29,11 @@ def plain(value: Any) -> Any:
     return value if kind in (int, float, bool) else None
 
 
+def says(path: str) -> EventRef:
+    """The events that say something at a path."""
+    return EventRef(ANY_EVENT, (Test(path, Operator.EXISTS, True),))
+
+
 class Newest(Slot):
     """The newest value at a path: `[event time, value]`. Of equal times the one that came last.
 
@@ -35,12 +41,13 @@ class Newest(Slot):
     says the same as the one before.
     """
 
-    __slots__ = ("every", "is_plain", "kept", "read")
+    __slots__ = ("every", "is_plain", "kept", "path", "read")
 
     def __init__(
         self, key: int, retention: int, path: str, kept: Callable[[Any], Any] = plain, every: bool = True
     ) -> None:
         super().__init__(key, retention)
+        self.path = path
         self.read = reader(path)
         self.kept = kept
         self.is_plain = kept is plain
@@ -48,6 +55,8 @@ class Newest(Slot):
 
     def add(self, slots: State, time: int, event: Any, clock: int) -> int:
         value = self.read(event)
+        if value is None:
+            return 0
         if type(value) is not str or len(value) > LONGEST_KEPT or not self.is_plain:
             value = self.kept(value)
             if value is None:

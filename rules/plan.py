@@ -137,10 +137,17 @@ def is_governed(segment: Segment) -> bool:
 
 @dataclass
 class Dispatch:
-    """What one event name can touch: roles that count it, and segments that it makes customers leave."""
+    """What one event name can touch: roles that count it, and segments that it makes customers leave.
+
+    What the roles say is put in fewer words for the step, which goes through them for each event: `always` is the mask of what changes
+    by it whatever it says, `accepted` whether something counts it however old it is, `asked` the roles that have to be asked.
+    """
 
     roles: tuple[Role, ...] = ()
     exits: tuple[tuple[Predicate | None, int], ...] = ()
+    always: int = 0
+    accepted: bool = False
+    asked: tuple[Role, ...] = ()
 
 
 @dataclass

@@ -97,10 +97,9 @@ def count(
         if not run.advance(passed):
             run.profile = profile = Profile()
     dispatch = plan.by_event.get(event.name, plan.other)
-    accepted = False
-    mask = refused = 0
+    accepted, mask, refused = dispatch.accepted, dispatch.always, 0
     slots, segments = profile.slots, profile.segments
-    for predicate, add, retention, touched, rising in dispatch.roles:
+    for predicate, add, retention, touched, rising in dispatch.asked:
         if predicate is None or predicate(event):
             if time == clock or time > clock - retention:
                 accepted = True

@@ -10,11 +10,11 @@ from profiles.document import Mapping, Scalar
 from profiles.profile import NEVER, Profile
 from rules import combinations
 from rules.compiled import NO, YES, Compiled, moment
-from rules.definition import ANY_EVENT, Condition, Context, EventRef, Operator, Test
+from rules.definition import Condition, Context, Operator, Test
 from rules.duration import format_duration
 from rules.kinds.kind import Key, Kind
 from rules.moments import is_within
-from rules.newest import LONGEST_KEPT, Newest
+from rules.newest import LONGEST_KEPT, Newest, says
 from rules.predicates import compare, thresholds
 from rules.vocabulary import VALUE_OPERATORS
 
@@ -23,11 +23,6 @@ if TYPE_CHECKING:
     from rules.condition_reader import ConditionReader
 
 _EXAMPLE: Final = "write `context: {device.type: mobile}`"
-
-
-def says(path: str) -> EventRef:
-    """The events that say something at a path of their context."""
-    return EventRef(ANY_EVENT, (Test(path, Operator.EXISTS, True),))
 
 
 def _read(reader: ConditionReader, outer: Mapping) -> Condition:
