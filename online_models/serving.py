@@ -17,8 +17,9 @@ not), `interval` how long the refresh in progress takes (0: a change is to be ca
 another one, `waiting` the examples that wait (`online_models.waiting`). It goes when the profile expires, and when the model is gone or
 its definition has another meaning.
 
-`Profile.agenda` is `[due, free, pending, for]`: the earliest `due` of all; the moment before which no change means anything to any model,
-as each has one to catch up with already; the earliest `again` of all; and which rules and models that was worked out for.
+`Profile.agenda` is `[due, free, pending, for, changed]`: the earliest `due` of all; the moment before which a change need only be noted;
+the earliest moment at which a change so noted, or a refresh, may be due; which rules and models that was worked out for; and a mask of
+the models (by their place) that something has changed for. In `models` that is written down when the agenda is next worked out.
 """
 
 from __future__ import annotations
@@ -50,8 +51,12 @@ _INTERVAL: Final = 4
 _NEXT_EXAMPLE: Final = 5
 _WAITING: Final = 6
 
+_PENDING: Final = 2
 _FOR: Final = 3
-_UNKNOWN: Final = (NEVER, 0, NEVER, 0)
+_CHANGED: Final = 4
+_UNKNOWN: Final = (NEVER, 0, NEVER, 0, 0)
+_AGENDA: Final = 5
+"""The number of its items, which tells it from agendas that an older build has left."""
 
 MOST_REASONS: Final = 10
 """Features that an explanation of a score names."""
@@ -136,7 +141,7 @@ class Serving:
             self.models[model.name] = Served(model, read, bit, zone, held)
         self._all = tuple(self.models.values())
         digests = b"".join(one.digest for one in self._all)
-        self.code = int.from_bytes(message_digest(digests.hex())[:7]) if digests else 0
+        self.code = int.from_bytes(message_digest(digests.hex())[:7]) ^ _AGENDA if digests else 0
         self._targets: dict[str, list[tuple[Served, Predicate | None]]] = {}
         for one in self.models.values():
             if one.model.target is not None:
@@ -174,35 +179,46 @@ class Serving:
         """Work out when to look at the profile next, after its models' states have changed."""
         states, awaited = profile.models, rules.plan.by_score
         due = free = pending = NEVER
+        changed = profile.agenda[_CHANGED] if profile.agenda else 0
         for served in self._all:
             state = states.get(served.name)
             if state is None:
                 free = 0
                 continue
             _, _, scored, again, interval, _, waiting = state
+            is_timed = served.refresh is not None or served.name in awaited
+            if interval and changed & served.mask:
+                interval = state[_INTERVAL] = 0
+                again = state[_AGAIN] = scored + served.every
             next_due = waiting[0][0] + served.examples.within if waiting else NEVER
-            if again < next_due and (served.refresh is not None or served.name in awaited):
+            if is_timed and again < next_due:
                 next_due = again
             state[_DUE] = next_due
             if next_due < due:
                 due = next_due
             if again < pending:
                 pending = again
-            if interval:
-                free = 0
+            if not interval:
+                changed |= served.mask
+            elif is_timed:
+                free = 0  # a timer has to be set for it
             elif scored + served.every < free:
                 free = scored + served.every
-        profile.agenda = [due, free, pending, rules.code ^ self.code]
+        profile.agenda = [due, free, pending, rules.code ^ self.code, changed]
 
     def look(
         self, profile: Profile, rules: Rules, decision: Decision, customer: str, clock: int, watermark: int
     ) -> None:
-        """Score the customer at an event where something has changed as `decision` says or had changed too early, or a refresh is due."""
-        states, watched = profile.models, decision.watched
+        """Score the customer at an event where something has changed as `decision` says or had changed too early, or a refresh is due; then
+        work out when to look next."""
+        states, changed = profile.models, decision.watched
+        if profile.agenda:
+            changed |= profile.agenda[_CHANGED]
+            profile.agenda[_CHANGED] = 0
         due: list[tuple[Served, list[Any]]] = []
         for served in self._all:
             state = states.get(served.name)
-            if watched & served.mask:
+            if changed & served.mask:
                 if state is None:
                     # As if scored so long ago that it may be again.
                     state = states[served.name] = [NEVER, served.digest, clock - served.every, NEVER, 0, 0, []]
@@ -216,6 +232,7 @@ class Serving:
             due.append((served, state))
         if due:
             self._score(due, profile, rules, decision, customer, clock, watermark)
+        self.plan_ahead(profile, rules)
 
     def again(self, profile: Profile, rules: Rules, decision: Decision, customer: str, moment: int) -> None:
         """Score the customer at a moment without an event."""
@@ -226,6 +243,8 @@ class Serving:
             and state[_AGAIN] <= moment
             and served.is_timed(rules.plan)
         ]
+        for served, _ in due:
+            profile.agenda[_CHANGED] &= ~served.mask
         self._score(due, profile, rules, decision, customer, max(moment, profile.latest), moment - 1)
 
     def _score(
@@ -280,12 +299,16 @@ class Serving:
     def tidy(self, profile: Profile, plan: Plan) -> None:
         """Let go of what is kept for models that are gone or mean something else; of one that is gone also the score, unless a rule asks
         for it still."""
+        # Other models may have had these places, so that each of these may have changed.
+        has_changed = len(profile.agenda) == _AGENDA and bool(profile.agenda[_CHANGED])
         for name, state in list(profile.models.items()):
             served = self.models.get(name)
             if served is None and name not in plan.by_score:
                 profile.scores.pop(name, None)
             if served is None or state[_DIGEST] != served.digest:
                 del profile.models[name]
+            elif has_changed and state[_INTERVAL]:
+                state[_INTERVAL], state[_AGAIN] = 0, state[_SCORED] + served.every
         profile.agenda = []
 
     def reasons(self, model: str, profile: Profile, clock: int) -> dict[str, Any] | None:
@@ -351,12 +374,20 @@ def advance(
         return _count(profile, rules, serving, event, watermark)
     # The common case by itself: nothing is due before the event, and most events change nothing for any model.
     after, decision = count(profile, rules, event, watermark)
-    due, free, pending, _ = agenda
     if after is None or after is not profile:
         return _counted(after, rules, serving, event, watermark, decision, after is not profile)
-    clock = after.latest if after.latest > watermark else watermark
-    if decision.outcome == "applied" and (pending <= clock or (decision.watched and free <= clock)):
-        return _counted(after, rules, serving, event, watermark, decision, False)
+    due, free, pending, _, changed = agenda
+    if decision.outcome == "applied":
+        clock = after.latest if after.latest > watermark else watermark
+        new = decision.watched & ~changed
+        if pending <= clock or (new and free <= clock):
+            serving.look(after, rules, decision, event.customer, clock, watermark)
+            decision.next_timer = _next_timer(after, rules)
+            return after, decision
+        if new:
+            agenda[_CHANGED] = changed | new
+            if free < pending:
+                agenda[_PENDING] = free
     if due < decision.next_timer:
         decision.next_timer = due
     return after, decision
@@ -413,14 +444,19 @@ def _counted(
     """What models make of an event after the step; `is_other`: when to look next is no more what it was."""
     if profile is None:
         return None, decision
-    due, free, pending, _ = profile.agenda or _UNKNOWN
+    due, free, pending, _, changed = profile.agenda or _UNKNOWN
     if decision.outcome == "applied":
         if (targets := serving.targets(event.name)) and profile.models:
             is_other = _label(profile, targets, event, watermark, decision) or is_other
         clock = profile.latest if profile.latest > watermark else watermark
-        if pending <= clock or (decision.watched and free <= clock):
+        new = decision.watched & ~changed
+        if pending <= clock or (new and free <= clock):
             serving.look(profile, rules, decision, event.customer, clock, watermark)
-            is_other = True
+            decision.next_timer = _next_timer(profile, rules)
+            return profile, decision
+        if new:
+            profile.agenda[_CHANGED] = changed | new
+            profile.agenda[_PENDING] = min(free, pending)
     if is_other:
         serving.plan_ahead(profile, rules)
         decision.next_timer = _next_timer(profile, rules)

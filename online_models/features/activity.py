@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from online_models.features.kind import Attached, FeatureKind, Read
-from online_models.features.numeric import logarithmic
 from online_models.features.reading import AS, DURING, LOG, WHERE, Line, event_keys, within_key
 from profiles.profile import NEVER, Profile
 from profiles.values import MICROS
@@ -39,14 +38,14 @@ class Recency:
 
 def _attach_recency(compiler: Compiler, one: Recency) -> Attached:
     if one.ref == EventRef(ANY_EVENT):
-        return Attached((logarithmic(_silent_for, one.log),), frozenset((compiler.arrivals(),)))
+        return Attached((_silent_for,), frozenset((compiler.arrivals(),)), log=one.log)
     key = compiler.times(one.ref, NEVER, 1)
 
     def read(profile: Profile, clock: int) -> float | None:
         times = profile.slots.get(key)
         return (clock - times[-1]) / DAY if times else None
 
-    return Attached((logarithmic(read, one.log),), frozenset((key,)))
+    return Attached((read,), frozenset((key,)), log=one.log)
 
 
 def _silent_for(profile: Profile, clock: int) -> float | None:
@@ -68,14 +67,14 @@ def _read_age(line: Line) -> Age:
 
 def _attach_age(compiler: Compiler, one: Age) -> Attached:
     if one.ref is None:
-        return Attached((logarithmic(_known_for, one.log),))
+        return Attached((_known_for,), log=one.log)
     key = compiler.first(one.ref)
 
     def read(profile: Profile, clock: int) -> float | None:
         first = profile.slots.get(key)
         return None if first is None else (clock - first) / DAY
 
-    return Attached((logarithmic(read, one.log),), frozenset((key,)))
+    return Attached((read,), frozenset((key,)), log=one.log)
 
 
 def _known_for(profile: Profile, clock: int) -> float | None:
@@ -110,7 +109,7 @@ def _attach_count(compiler: Compiler, one: Count) -> Attached:
         def ever(profile: Profile, clock: int) -> float:
             return float(min(profile.slots.get(total, 0), most))
 
-        return Attached((logarithmic(ever, one.log),), frozenset((total,)))
+        return Attached((ever,), frozenset((total,)), log=one.log)
     window = one.within
     key = compiler.times(one.ref, window, most)
 
@@ -122,7 +121,7 @@ def _attach_count(compiler: Compiler, one: Count) -> Attached:
         found = len(times) if times[0] > oldest else len(times) - bisect_right(times, oldest)
         return float(found) if found < most else float(most)
 
-    return Attached((logarithmic(read, one.log),), frozenset((key,)))
+    return Attached((read,), frozenset((key,)), log=one.log)
 
 
 # --- visits ---------------------------------------------------------------------------------------------------------

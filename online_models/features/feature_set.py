@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from math import log1p
+from typing import Any, Final
 
 from online_models.definition import Feature
 from online_models.example import Row
@@ -12,6 +14,9 @@ from online_models.features.vocabulary import KINDS
 from profiles.profile import Profile
 from rules.compiler import Compiler
 from rules.watch import Watched
+
+_FINEST: Final = 1e9
+"""Logarithms are rounded to its inverse, as the last bit of one is not the same on every machine. All else is divided once, which is."""
 
 
 class FeatureSet:
@@ -28,7 +33,7 @@ class FeatureSet:
         self.columns: tuple[Column, ...] = tuple(
             column for one in self.features for column in KINDS[one.kind].columns(one.name, one.parameters)
         )
-        self._reads: tuple[Read, ...] | None = None
+        self._reads: tuple[tuple[Read, bool], ...] | None = None
 
     def attach(self, compiler: Compiler) -> Watched:
         """Ask for the slots of all features; what they depend on."""
@@ -39,7 +44,7 @@ class FeatureSet:
             found: list[Attached] = [KINDS[one.kind].attach(compiler, one.parameters) for one in self.features]
         finally:
             compiler.segment = outer
-        self._reads = tuple(read for one in found for read in one.reads)
+        self._reads = tuple((read, one.log) for one in found for read in one.reads)
         return Watched(
             frozenset().union(*(one.slots for one in found)), frozenset().union(*(one.traits for one in found))
         )
@@ -51,4 +56,12 @@ class FeatureSet:
         """
         if self._reads is None:
             raise RuntimeError("compile a plan with the feature set first: compile_plan(segments, watches=[features])")
-        return [read(profile, clock) for read in self._reads]
+        row: Row = []
+        for read, log in self._reads:
+            value: Any = read(profile, clock)
+            if log and value:
+                value = (
+                    round(log1p(value) * _FINEST) / _FINEST if value > 0 else -round(log1p(-value) * _FINEST) / _FINEST
+                )
+            row.append(value)
+        return row

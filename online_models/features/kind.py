@@ -37,11 +37,15 @@ class Column:
 
 @dataclass(frozen=True)
 class Attached:
-    """A feature in a plan: a function for each of its columns, and the slots and traits that they look at."""
+    """A feature in a plan: a function for each of its columns, and the slots and traits that they look at.
+
+    `log`: the columns hold the logarithm of one more than what the functions say; of numbers below zero, mirrored.
+    """
 
     reads: tuple[Read, ...]
     slots: frozenset[int] = frozenset()
     traits: frozenset[str] = frozenset()
+    log: bool = False
 
 
 def one_number(name: str, parameters: Any) -> tuple[Column, ...]:

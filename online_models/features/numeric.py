@@ -5,10 +5,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import log1p
 from typing import Final, Literal
 
-from online_models.features.kind import Attached, FeatureKind, Read
+from online_models.features.kind import Attached, FeatureKind
 from online_models.features.reading import AS, LOG, Line, event_keys, within_key
 from profiles.profile import NEVER, Profile
 from profiles.values import MICROS, micros
@@ -20,25 +19,6 @@ from rules.newest import Newest
 
 _ORDER: Final = "Order Completed"
 _CART: Final = "Cart Updated"
-
-_FINEST: Final = 1e9
-"""Logarithms are rounded to its inverse, as the last bit of one is not the same on every machine. All else is divided once, which is."""
-
-
-def logarithmic(read: Callable[[Profile, int], float | None], wanted: bool) -> Read:
-    """The function, or if that is wanted the logarithm of one more than what it says; of numbers below zero, mirrored."""
-    if not wanted:
-        return read
-
-    def log(profile: Profile, clock: int) -> float | None:
-        value = read(profile, clock)
-        if not value:
-            return value
-        part = round(log1p(value if value > 0 else -value) * _FINEST) / _FINEST
-        return part if value > 0 else -part
-
-    return log
-
 
 # --- sums, means, extremes ------------------------------------------------------------------------------------------
 
@@ -67,7 +47,7 @@ def _attach_amount(compiler: Compiler, one: Amount) -> Attached:
     window = NEVER if one.within is None else one.within
     key = compiler.numbers(one.fn, one.ref, one.path, window)
     made = _ever(one.fn, key) if one.within is None else _lately(one.fn, key, window)
-    return Attached((logarithmic(made, one.log),), frozenset((key,)))
+    return Attached((made,), frozenset((key,)), log=one.log)
 
 
 def _ever(fn: Function, key: int) -> Callable[[Profile, int], float | None]:
@@ -181,7 +161,7 @@ def _attach_newest(compiler: Compiler, one: NewestNumber) -> Attached:
         number: int = state[1]
         return number / MICROS
 
-    return Attached((logarithmic(read, one.log),), frozenset((key, *spent)))
+    return Attached((read,), frozenset((key, *spent)), log=one.log)
 
 
 # --- what there is --------------------------------------------------------------------------------------------------

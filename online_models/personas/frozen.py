@@ -62,7 +62,7 @@ class FrozenPersonas:
         for name, total, terms in self._personas:
             for axis, centre, spread in terms:
                 apart = (point[axis] - centre) / spread
-                total += apart * apart  # noqa: PLW2901  (a sum of its own for each)
+                total += apart * apart
             distance = math.sqrt(total)
             if distance < least or best is None:
                 best, least = name, distance
