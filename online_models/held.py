@@ -73,6 +73,9 @@ class Held:
     reports: list[dict[str, Any]] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
 
+    def __post_init__(self) -> None:
+        self.is_number = self.model.task != "clustering"
+
     def adopt(
         self,
         candidate: str,
@@ -101,41 +104,54 @@ class Held:
 
     def score(self, row: Row, previous: Output | None = None) -> Said | None:
         """Version and output of the champion for a row; None where there is none, or it cannot tell. `previous` is the score so far."""
-        return None if self.champion is None else self._output(self.champion, row, previous)
+        champion = self.champion
+        if champion is None or champion.predictor is None:
+            return None
+        # The common case by itself: as `_output`, in one call.
+        try:
+            output = champion.predictor.predict(row, previous)
+        except Exception as error:  # noqa: BLE001  (whatever a model does, customers go on without it, and it is reported)
+            self._break(champion, f"{type(error).__name__} in predict")
+            return None
+        if type(output) is float and -_EXACT < output < _EXACT and self.is_number:
+            self.counts["predicted"] += 1
+            return champion.version, round(output * _UNIT) / _UNIT
+        return self._checked(champion, output)
 
     def predictions(self, row: Row, scored: Said | None = None) -> dict[str, list[Any]]:
         """What every candidate says of a row: `[version, output]` by its name. `scored` is what `score` has just said of it, if it has."""
         said = {
-            name: scored if scored is not None and one is self.champion else self._output(one, row, None)
+            name: scored if scored is not None and one is self.champion else self._output(one, row)
             for name, one in self.versions.items()
         }
         return {name: list(found) for name, found in sorted(said.items()) if found is not None}
 
-    def _output(self, one: Version, row: Row, previous: Output | None) -> Said | None:
+    def _output(self, one: Version, row: Row) -> Said | None:
         if one.predictor is None:
             return None
         try:
-            output = one.predictor.predict(row, previous)
-        except Exception as error:  # noqa: BLE001  (whatever a model does, customers go on without it, and it is reported)
-            wrong = f"{type(error).__name__} in predict"
-        else:
-            if type(output) is float and -_EXACT < output < _EXACT and self.model.task != "clustering":
-                self.counts["predicted"] += 1
-                return one.version, round(output * _UNIT) / _UNIT  # `rounded`, without another call for each score
-            if output is None:
-                self.counts["unknown"] += 1
+            output = one.predictor.predict(row, None)
+        except Exception as error:  # noqa: BLE001  (as above)
+            self._break(one, f"{type(error).__name__} in predict")
+            return None
+        return self._checked(one, output)
+
+    def _checked(self, one: Version, output: Output | None) -> Said | None:
+        """What a candidate said, if that can be a score."""
+        if output is None:
+            self.counts["unknown"] += 1
+            return None
+        if self.is_number:
+            if not (isinstance(output, int | float) and math.isfinite(output)):
+                self._break(one, "an output that is not a finite number")
                 return None
-            if self.model.task == "clustering" and isinstance(output, str):
-                self.counts["predicted"] += 1
-                return one.version, output
-            if self.model.task != "clustering" and isinstance(output, int | float) and math.isfinite(output):
-                self.counts["predicted"] += 1
-                return one.version, rounded(float(output))
-            wrong = (
-                "an output that is not a finite number"
-                if self.model.task != "clustering"
-                else "an output that is no text"
-            )
+            output = rounded(float(output))
+        elif not isinstance(output, str):
+            self._break(one, "an output that is no text")
+            return None
+        self.counts["predicted"] += 1
+        return one.version, output
+
+    def _break(self, one: Version, wrong: str) -> None:
         self.counts["quarantined"] += 1
         self.quarantine(one.candidate, one.version, wrong)
-        return None

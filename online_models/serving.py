@@ -24,7 +24,7 @@ the models (by their place) that something has changed for. In `models` that is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 from online_models.definition import Model
@@ -147,6 +147,7 @@ class Serving:
             if one.model.target is not None:
                 self._targets.setdefault(one.model.target.ref.event, []).append((one, one.examples.is_meant))
         self._any = self._targets.pop(ANY_EVENT, [])
+        self.awaits: Callable[[str], bool] = (lambda name: True) if self._any else self._targets.__contains__
         for found in self._targets.values():
             found += self._any
 
@@ -264,24 +265,24 @@ class Serving:
         for served, state in due:
             served.scored(state, clock)
             is_example = clock >= state[_NEXT_EXAMPLE] and served.is_example(state, clock, customer)
-            champion = served.held.champion
-            before = written.get(served.name)
+            name, held = served.name, served.held
+            champion, before = held.champion, written.get(name)
             age = clock - before[1] if before is not None else None
             if not is_example and champion is None:
-                served.held.usage.note(age, False)
+                held.usage.note(age, False)
                 continue
             row = served.features.read(profile, clock)
-            found = served.held.score(row, before[0] if before is not None else None)
-            served.held.usage.note(age, found is not None)
+            found = held.score(row, before[0] if before is not None else None)
+            held.usage.note(age, found is not None)
             if is_example:
                 begin.append((served, state, row, found, age))
             if found is None or champion is None:
                 continue
             shown = found[1] if champion.thresholds is None else served.shown(champion, found[1], profile)
-            if served.name in awaited:
-                scores[served.name] = shown
+            if name in awaited:
+                scores[name] = shown
             else:
-                written[served.name] = [shown, clock]
+                written[name] = [shown, clock]
         if scores:
             Run(profile, rules, decision, customer).rescore(scores, clock)
         for served, state, row, found, age in begin:
@@ -358,39 +359,58 @@ def advance(
 
     `Decision.examples` are those whose outcome is known by it, `Decision.next_timer` heeds what models wait for.
     """
+    if profile is not None and serving is not None and type(happening) is not Timer and profile.agenda:
+        # The common case by itself: nothing is due before the event, nothing waits for it, and most events change nothing for any model.
+        event: Event = happening  # type: ignore[assignment]
+        due, free, pending, made_for, changed = profile.agenda
+        if (
+            due > event.event_time
+            and due > watermark
+            and made_for == rules.code ^ serving.code
+            and not serving.awaits(event.name)
+        ):
+            after, decision = count(profile, rules, event, watermark)
+            if after is not profile:
+                return _counted(after, rules, serving, event, watermark, decision, True)
+            if decision.outcome == "applied":
+                clock = after.latest if after.latest > watermark else watermark
+                new = decision.watched & ~changed
+                if pending <= clock or (new and free <= clock):
+                    serving.look(after, rules, decision, event.customer, clock, watermark)
+                    decision.next_timer = _next_timer(after, rules)
+                    return after, decision
+                if new:
+                    after.agenda[_CHANGED] = changed | new
+                    if free < pending:
+                        after.agenda[_PENDING] = free
+            if due < decision.next_timer:
+                decision.next_timer = due
+            return after, decision
+    return _advance(profile, rules, serving, happening, watermark, customer)
+
+
+def _advance(
+    profile: Profile | None,
+    rules: Rules,
+    serving: Serving | None,
+    happening: Event | Timer,
+    watermark: int,
+    customer: str,
+) -> tuple[Profile | None, Decision]:
     if serving is None or not serving.models:
         if profile is not None and profile.models:
             NO_MODELS.tidy(profile, rules.plan)
         return step(profile, rules, happening, watermark, None, customer)
-    agenda = profile.agenda if profile is not None else None
-    if profile is not None and profile.models and (not agenda or agenda[_FOR] != rules.code ^ serving.code):
+    if (
+        profile is not None
+        and profile.models
+        and (not profile.agenda or profile.agenda[_FOR] != rules.code ^ serving.code)
+    ):
         serving.tidy(profile, rules.plan)
         serving.plan_ahead(profile, rules)
-        agenda = profile.agenda
     if type(happening) is Timer:
         return _wake(profile, rules, serving, happening, watermark, customer)
-    event: Event = happening  # type: ignore[assignment]
-    if not agenda or agenda[_DUE] <= event.event_time or agenda[_DUE] <= watermark or serving.targets(event.name):
-        return _count(profile, rules, serving, event, watermark)
-    # The common case by itself: nothing is due before the event, and most events change nothing for any model.
-    after, decision = count(profile, rules, event, watermark)
-    if after is None or after is not profile:
-        return _counted(after, rules, serving, event, watermark, decision, after is not profile)
-    due, free, pending, _, changed = agenda
-    if decision.outcome == "applied":
-        clock = after.latest if after.latest > watermark else watermark
-        new = decision.watched & ~changed
-        if pending <= clock or (new and free <= clock):
-            serving.look(after, rules, decision, event.customer, clock, watermark)
-            decision.next_timer = _next_timer(after, rules)
-            return after, decision
-        if new:
-            agenda[_CHANGED] = changed | new
-            if free < pending:
-                agenda[_PENDING] = free
-    if due < decision.next_timer:
-        decision.next_timer = due
-    return after, decision
+    return _count(profile, rules, serving, happening, watermark)  # type: ignore[arg-type]
 
 
 def _wake(

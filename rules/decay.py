@@ -26,7 +26,8 @@ _TABLES: Final = 4
 _STEPS: Final = _DIGITS * _TABLES
 """Binary digits of the part of a half-life by which a power of two is found, ten at a time."""
 
-_ONE: Final = 1 << 62
+_ONE_DIGITS: Final = 62
+_ONE: Final = 1 << _ONE_DIGITS
 
 _NEAR: Final = 1_000
 """Milliseconds, many times as much as a logarithm in floating point is off."""
@@ -109,14 +110,14 @@ def left(state: list[list[int]] | None, clock: int, half_life: int) -> int:
         return 0
     spans, sums = state
     newest = spans[-1]
-    total, oldest = 0, newest - SPANS + 1
-    for counted, one in zip(spans, sums, strict=True):
-        total += one << counted - oldest
     span, passed = divmod(clock, half_life)
     if span - newest > _GONE:
         return 0
+    total, oldest = 0, newest - SPANS + 1
+    for counted, one in zip(spans, sums):  # noqa: B905  (they are of one length; to look costs as much as to add)
+        total += one << counted - oldest
     halved = (SPANS - 1) + _SCALE + (span - newest)
-    return _rounded(total * MICROS * _ONE, growth(passed, half_life) << halved)
+    return _rounded(total * MICROS << _ONE_DIGITS, growth(passed, half_life) << halved)
 
 
 def looks_again(state: list[list[int]], clock: int, half_life: int, level: int, now: int) -> int:
