@@ -35,6 +35,10 @@ class Versions:
         highest = max((one.version for one in self.of(model)), default=0)
         return highest + GAP if highest else 0
 
+    def champion(self, model: str) -> Header | None:
+        """The newest version of a model's champion; None if none is one."""
+        return next((one for one in self.of(model) if one.role == "champion"), None)
+
     def version(self, model: str, number: int) -> ModelVersion:
         """One version; `UserError` where the topic does not hold it, or it cannot be read."""
         value = self.values.get((model, number))

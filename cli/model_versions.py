@@ -134,8 +134,7 @@ def _row(
 
 def _standing(versions: Versions, name: str) -> Header | None:
     """The newest version of a model's champion; of a challenger where none is one. None if there is no version."""
-    listed = versions.of(name)
-    return next((one for one in listed if one.role == "champion"), next(iter(listed), None))
+    return versions.champion(name) or next(iter(versions.of(name)), None)
 
 
 # --- show ---------------------------------------------------------------------------------------------------------

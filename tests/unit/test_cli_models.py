@@ -366,8 +366,11 @@ def test_the_history_lists_versions_and_events(topics: ModelTopics, capsys: pyte
     found = said(capsys)
     assert [(one["version"], one["candidate"]) for one in found["versions"]] == [(3, "line"), (2, "bayes")]
     assert [one["kind"] for one in found["events"]] == ["drift"]
+    topics.put(ModelEvent("buys", "refused", START, "line", {"version": 7, "reason": "it is broken"}))
     assert models("history", "buys") == 0
-    assert "challenger" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "challenger" in out
+    assert "refused (line): version 7: it is broken" in out
 
 
 def test_a_rollback_is_the_old_version_with_a_new_number(
@@ -382,6 +385,33 @@ def test_a_rollback_is_the_old_version_with_a_new_number(
     assert models("rollback", "buys", "2", "--champion") == 0
     assert (topics.versions[-1].version, topics.versions[-1].role) == (3 + 2 * GAP, "champion")
     assert models("rollback", "buys", "1") == 2
+
+
+def test_who_is_champion_stays_it_whatever_the_version_was_then(
+    topics: ModelTopics, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A version from before its candidate's promotion left customers to another candidate, or to nobody."""
+    live(topics)
+    topics.put(version(4, "line", "challenger"), version(5, "bayes", "champion"))
+    assert models("rollback", "buys", "2", "--json") == 0
+    assert (topics.versions[-1].candidate, topics.versions[-1].role) == ("bayes", "champion")
+    capsys.readouterr()
+    assert models("rollback", "buys", "3", "--json") == 0
+    found = said(capsys)
+    assert (found["candidate"], found["role"], found["replaced"]) == ("line", "champion", "bayes")
+    assert models("rollback", "buys", "5") == 0
+    assert "it takes the place of line as champion" in capsys.readouterr().out
+
+
+def test_nobody_goes_back_to_a_model_that_is_not_published_any_more(
+    topics: ModelTopics, capsys: pytest.CaptureFixture[str]
+) -> None:
+    live(topics)
+    models("apply", folder("models", groups=GROUPS))
+    written = len(topics.versions)
+    assert models("rollback", "buys", "3") == 2
+    assert "no model buys is published" in capsys.readouterr().err
+    assert len(topics.versions) == written
 
 
 def test_nobody_goes_back_to_another_definition(topics: ModelTopics, capsys: pytest.CaptureFixture[str]) -> None:
