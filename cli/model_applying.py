@@ -40,7 +40,9 @@ def add_actions(action: AddModelAction) -> None:
     text = "check model files and publish them with the rules that are live, as the next version"
     applying = action("apply", _apply, text)
     words = f"folder of model files; default: {short(MODELS)}"
-    applying.add_argument("path", nargs="?", type=Path, default=MODELS, metavar="DIR", help=words)
+    applying.add_argument("path", nargs="?", type=Path, metavar="DIR", help=words)
+    words = "publish no models, so that none is learnt or asked any more"
+    applying.add_argument("--none", action="store_true", help=words)
     applying.add_argument("-m", "--message", help="what this version is about; default: what has changed")
     applying.add_argument("--author", help="who publishes it; default: the user's name")
     text = "publish an older version of a candidate again, for the job to go on from"
@@ -55,9 +57,7 @@ def add_actions(action: AddModelAction) -> None:
 
 
 def _apply(args: argparse.Namespace) -> int:
-    if not args.path.is_dir():
-        raise UserError(f"{short(args.path)} is no folder", "models are published whole: name the folder")
-    files = load_models(args.path)
+    files = _files(args.path, none=args.none)
     settings = kafka_settings(args.settings, args.bootstrap)
     published = prepare(settings)
     before = published.rules
@@ -86,9 +86,24 @@ def _apply(args: argparse.Namespace) -> int:
         print(f"nothing changed: version {applied.rules.version} has the same models")
     for model, kind in changes:
         print(f"  {kind:<8} {model}  {_MEANING[kind]}")
+    if files.models and not before.models:
+        print("a job that was submitted before there were models takes none up: `segue stop --savepoint`, then")
+        print("`segue submit --from-savepoint latest`")
     for segment, model in unknown:
         print(f"warning: segment {segment} asks for {model}, and there is no such model", file=sys.stderr)
     return 0
+
+
+def _files(path: Path | None, *, none: bool) -> ModelFiles:
+    """The files to publish: those of a folder, or none."""
+    if none:
+        if path is not None:
+            raise UserError("either a folder of models, or --none", "without both, the project's own are published")
+        return ModelFiles((), {})
+    path = path or MODELS
+    if not path.is_dir():
+        raise UserError(f"{short(path)} is no folder", "models are published whole: name the folder")
+    return load_models(path)
 
 
 def _changes(before: Mapping[str, str], files: ModelFiles) -> Iterator[tuple[str, str]]:

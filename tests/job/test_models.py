@@ -245,3 +245,53 @@ def test_what_is_learnt_survives_everything_and_a_replay_learns_the_same(job_ben
     assert learnt(again)["examples_learnt"] == learner.counts["learnt"]
     again.stop()
     assert [same(one) for one in versions(again)] == [same(one) for one in versions(bench)]
+
+
+def publish(bench: JobBench, models: dict[str, str] | None, **files: str) -> RuleSet:
+    """Publish rules, and beside them these models; None: those that there are."""
+    rules = load_directory(write_rules(bench.folder / "others", **files))
+    return apply_rules(bench.settings, rules, author="a tester", models=models).rules
+
+
+def stand(bench: JobBench, version: int) -> str:
+    """How the job stands with a version of the rules, once it has said so."""
+    found: list[Any] = []
+
+    def is_said() -> bool:
+        found.extend(one.json() for one in bench.read("rule_status"))
+        return any(one["version"] == version for one in found)
+
+    bench.wait(is_said, f"the job says something of version {version}")
+    return str(next(one["stage"] for one in found if one["version"] == version))
+
+
+def test_models_come_and_go_with_savepoints_while_all_else_goes_on(job_bench: BenchMaker) -> None:
+    bench = job_bench(job={"clock": "replay", "disorder": f"{DISORDER}ms", "idle_after": "1m"})
+    viewer = "when: {event: Product Viewed, within: 30d, count: {gte: 3}}\n"
+    publish(bench, {}, viewer=viewer)
+    bench.submit()
+    sent = play(bench, 0)
+    assert stand(bench, publish(bench, {"soon.yaml": MODEL}, viewer=viewer).version) == "refused"
+
+    # The savepoint of a job without models, and rules that have some.
+    bench.submit(from_savepoint=bench.stop())
+    sent += play(bench, 1)
+    bench.wait(lambda: learnt(bench)["versions_published"], "the first version is published")
+
+    # The savepoint of a job with models, and rules that have none any more: what they had learnt has to go somewhere.
+    savepoint = bench.stop()
+    publish(bench, {}, viewer=viewer)
+    bench.submit(from_savepoint=savepoint)
+    sent += play(bench, 2)
+    totals = bench.wait_received(sent)
+    check_accounts(totals, sent)
+    assert totals["rules_accepted"] == 3
+    # Half of them have looked once in each of the job's lives, so each has gone on with the state of the one before.
+    assert len({one.customer for one in bench.told()}) == CUSTOMERS
+
+    # Such a job takes up models while it runs.
+    before = learnt(bench)["versions_published"]
+    assert stand(bench, publish(bench, {"soon.yaml": MODEL}, viewer=viewer).version) == "live"
+    sent += play(bench, 3) + play(bench, 4)
+    bench.wait(lambda: learnt(bench)["versions_published"] > before, "models are learnt again")
+    check_accounts(bench.wait_received(sent), sent)

@@ -211,7 +211,9 @@ def test_definitions_go_with_the_rules_that_are_live(topics: ModelTopics, capsys
     assert "segue rules apply" in capsys.readouterr().err
     assert rules("apply", folder("rules", vip=VIP), "--no-backfill") == 0
     assert models("apply", "models", "-m", "first", "--author", "ann") == 0
-    assert "added    buys" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "added    buys" in out
+    assert "segue submit --from-savepoint latest" in out, "the job that runs has no learner"
     newest = topics.rules.newest
     assert (newest.version, newest.sources, newest.models) == (2, {"vip.yaml": VIP}, {"buys.yaml": BUYS})
     assert (newest.author, newest.message, newest.stage) == ("ann", "first", 1)
@@ -236,6 +238,21 @@ def test_what_becomes_of_each_model_is_said(topics: ModelTopics, capsys: pytest.
     ]
     assert found["version"] == 3
     assert topics.rules.newest.message == "models: changed groups; removed other; reworded buys"
+
+
+def test_all_models_are_removed_only_by_saying_so(topics: ModelTopics, capsys: pytest.CaptureFixture[str]) -> None:
+    rules("apply", folder("rules", vip=VIP), "--no-backfill")
+    models("apply", folder("models", buys=BUYS))
+    capsys.readouterr()
+    assert models("apply", folder("models")) == 1
+    assert models("apply", "models", "--none") == 2
+    assert topics.rules.newest.models
+    assert models("apply", "--none") == 0
+    out = capsys.readouterr().out
+    assert "removed  buys" in out
+    assert "from-savepoint" not in out
+    assert (topics.rules.newest.version, topics.rules.newest.models) == (3, {})
+    assert topics.rules.newest.sources == {"vip.yaml": VIP}
 
 
 def test_definitions_that_are_not_valid_are_not_published(

@@ -466,6 +466,21 @@ def test_examples_are_learnt_a_few_at_a_time_until_it_is_no_longer_behind(monkey
     assert asker.counts == {"examples_taken": 5, "examples_learnt": 4, "versions_published": 4}
 
 
+def test_a_learner_without_models_waits_for_some_also_after_a_restart() -> None:
+    asker = Asker()
+    assert asker.define(3, {}) == [True, "no models"]
+    assert asker.worker.learner is None, "River need not be there"
+    assert asker.ask(WATERMARK, 5) == [False]
+    (state,) = asker.state()
+    again = Asker()
+    again.ask(RESTORE, 0, 1, state)
+    assert again.define(3, {}) == [True, "known"]
+    assert again.define(5) == [True, "1 models"]
+    again.examples(7)
+    again.ask(WATERMARK, 7)
+    assert again.counts["examples_learnt"] == 1
+
+
 def test_definitions_are_followed_once_though_every_subtask_says_them() -> None:
     asker = Asker()
     assert asker.define(3) == [True, "1 models"]
