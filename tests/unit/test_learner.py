@@ -364,6 +364,17 @@ def test_a_changed_definition_begins_anew_and_counts_on() -> None:
         assert (version.version, version.lineage.examples, version.lineage.parent) == (2, 2, 0)
 
 
+def test_state_of_a_build_that_did_not_know_versions_of_other_definitions_is_gone_on_from() -> None:
+    learner = Learner([a_model(candidates=MEAN, publish_examples=1)], KIT)
+    _taught(learner, [an_example(1)])
+    state = msgspec.msgpack.decode(learner.snapshot()[1:])
+    for course in state[-1]:
+        assert course.pop() == [], "what was added last"
+    before = learner.snapshot()[:1] + msgspec.msgpack.encode(state)
+    restored, _ = Learner.restore(before, [a_model(candidates=MEAN, publish_examples=1)], KIT)
+    assert restored.snapshot() == learner.snapshot()
+
+
 @pytest.mark.parametrize("data", [b"", b"\x02\x90", b"\x01", b"\x01\x93\x00", b"\x01\xc1"])
 def test_state_that_is_none_is_refused(data: bytes) -> None:
     with pytest.raises(UnknownState, match="state"):
