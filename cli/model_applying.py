@@ -17,6 +17,7 @@ from cli.paths import MODELS
 from cli.published import apply_rules, prepare, read_published
 from cli.rule_files import count, short, user, write_json
 from cli.target import kafka_settings
+from flink_jobs.topics import names_models
 from online_models.definition import Model
 from online_models.parse import parse_models
 from online_models.version import Role
@@ -86,9 +87,10 @@ def _apply(args: argparse.Namespace) -> int:
         print(f"nothing changed: version {applied.rules.version} has the same models")
     for model, kind in changes:
         print(f"  {kind:<8} {model}  {_MEANING[kind]}")
-    if files.models and not before.models:
-        print("a job that was submitted before there were models takes none up: `segue stop --savepoint`, then")
-        print("`segue submit --from-savepoint latest`")
+    if files.models and not any(map(names_models, published.payloads.values())):
+        print(
+            "a job that runs already takes them up after `segue stop --savepoint` and `segue submit --from-savepoint latest`"
+        )
     for segment, model in unknown:
         print(f"warning: segment {segment} asks for {model}, and there is no such model", file=sys.stderr)
     return 0

@@ -316,7 +316,7 @@ def event_words(one: Mapping[str, Any]) -> str:
             said += plain(str(detail.get("reason") or detail.get("failure")))
         case _:
             said = ", ".join(f"{name} {plain(str(value))}" for name, value in detail.items())
-    return f"{one['kind']}{candidate}: {said}"
+    return f"{one['kind']}{candidate}" + (f": {said}" if said else "")
 
 
 def render_run(told: dict[str, Any]) -> RenderableType:

@@ -211,10 +211,11 @@ _models_decoder: Final = msgspec.json.Decoder(_Models)
 
 def has_had_models(settings: Settings) -> bool:
     """Whether any version on the rules topic has models. Raises KafkaError where no broker answers."""
-    return any(_names_models(one.value) for one in read_topic(settings, settings.topics.rules) if one.value is not None)
+    return any(names_models(one.value) for one in read_topic(settings, settings.topics.rules) if one.value is not None)
 
 
-def _names_models(payload: bytes) -> bool:
+def names_models(payload: bytes) -> bool:
+    """Whether a record of the rules topic has models, valid or not."""
     try:
         return bool(_models_decoder.decode(payload).models)
     except (ValueError, RecursionError):
@@ -288,6 +289,7 @@ __all__ = [
     "expected_topics",
     "has_had_models",
     "java_properties",
+    "names_models",
     "newest_rules",
     "partitions_of",
     "read_topic",

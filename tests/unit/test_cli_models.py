@@ -252,6 +252,9 @@ def test_all_models_are_removed_only_by_saying_so(topics: ModelTopics, capsys: p
     assert "removed  buys" in out
     assert "from-savepoint" not in out
     assert (topics.rules.newest.version, topics.rules.newest.models) == (3, {})
+    assert models("apply", folder("models", buys=BUYS)) == 0
+    assert "from-savepoint" not in capsys.readouterr().out, "the job has had a learner since there were models"
+    assert models("apply", "--none") == 0
     assert topics.rules.newest.sources == {"vip.yaml": VIP}
 
 
@@ -376,6 +379,26 @@ def test_a_model_is_shown_with_what_happened_to_it(topics: ModelTopics, capsys: 
     assert models("show", "nobody") == 2
 
 
+@pytest.mark.parametrize("kind", ["restarted", "removed"])
+def test_figures_of_what_a_model_was_before_are_not_shown(
+    kind: Any, topics: ModelTopics, capsys: pytest.CaptureFixture[str]
+) -> None:
+    live(topics)
+    topics.put(ModelEvent("buys", kind, START + 9), Retired("buys", "line", 3), Retired("buys", "bayes", 2))
+    capsys.readouterr()
+    assert models("list", "--json") == 0
+    (found,) = said(capsys)["models"]
+    assert (found["state"], found["version"], found["value"]) == ("no version yet", None, None)
+    assert models("show", "buys") == 0
+    out = capsys.readouterr().out
+    assert "there is no version of it now" in out
+    assert out.rstrip().endswith(kind)
+    models("apply", "--none")
+    capsys.readouterr()
+    assert models("list", "--json") == 0
+    assert [one["state"] for one in said(capsys)["models"]] == ["removed"]
+
+
 def test_the_history_lists_versions_and_events(topics: ModelTopics, capsys: pytest.CaptureFixture[str]) -> None:
     live(topics)
     capsys.readouterr()
@@ -443,7 +466,9 @@ def test_nobody_goes_back_to_another_definition(topics: ModelTopics, capsys: pyt
 def test_records_that_nobody_can_read_are_passed_over(topics: ModelTopics, capsys: pytest.CaptureFixture[str]) -> None:
     live(topics)
     topics.publish(None, "model-updates", b"x", b"\x01\x02")  # type: ignore[arg-type]
-    topics.publish(None, "model-quality", b"buys", b"no JSON")  # type: ignore[arg-type]
+    other = json.dumps({"model": [], "kind": "drift", "candidate": "", "at": None, "detail": {}}).encode()
+    for value in (b"no JSON", other):
+        topics.publish(None, "model-quality", b"buys", value)  # type: ignore[arg-type]
     capsys.readouterr()
     assert models("list", "--json") == 0
     got = capsys.readouterr()
