@@ -17,8 +17,10 @@ from cli.paths import MODELS
 from cli.published import apply_rules, prepare, read_published
 from cli.rule_files import count, short, user, write_json
 from cli.target import kafka_settings
+from flink_jobs.topics import names_models
 from online_models.definition import Model
 from online_models.parse import parse_models
+from online_models.version import Role
 from rules.errors import RuleErrors
 from rules.rule_set import RuleSet
 
@@ -39,7 +41,9 @@ def add_actions(action: AddModelAction) -> None:
     text = "check model files and publish them with the rules that are live, as the next version"
     applying = action("apply", _apply, text)
     words = f"folder of model files; default: {short(MODELS)}"
-    applying.add_argument("path", nargs="?", type=Path, default=MODELS, metavar="DIR", help=words)
+    applying.add_argument("path", nargs="?", type=Path, metavar="DIR", help=words)
+    words = "publish no models, so that none is learnt or asked any more"
+    applying.add_argument("--none", action="store_true", help=words)
     applying.add_argument("-m", "--message", help="what this version is about; default: what has changed")
     applying.add_argument("--author", help="who publishes it; default: the user's name")
     text = "publish an older version of a candidate again, for the job to go on from"
@@ -54,9 +58,7 @@ def add_actions(action: AddModelAction) -> None:
 
 
 def _apply(args: argparse.Namespace) -> int:
-    if not args.path.is_dir():
-        raise UserError(f"{short(args.path)} is no folder", "models are published whole: name the folder")
-    files = load_models(args.path)
+    files = _files(args.path, none=args.none)
     settings = kafka_settings(args.settings, args.bootstrap)
     published = prepare(settings)
     before = published.rules
@@ -85,9 +87,25 @@ def _apply(args: argparse.Namespace) -> int:
         print(f"nothing changed: version {applied.rules.version} has the same models")
     for model, kind in changes:
         print(f"  {kind:<8} {model}  {_MEANING[kind]}")
+    if files.models and not any(map(names_models, published.payloads.values())):
+        print(
+            "a job that runs already takes them up after `segue stop --savepoint` and `segue submit --from-savepoint latest`"
+        )
     for segment, model in unknown:
         print(f"warning: segment {segment} asks for {model}, and there is no such model", file=sys.stderr)
     return 0
+
+
+def _files(path: Path | None, *, none: bool) -> ModelFiles:
+    """The files to publish: those of a folder, or none."""
+    if none:
+        if path is not None:
+            raise UserError("either a folder of models, or --none", "without both, the project's own are published")
+        return ModelFiles((), {})
+    path = path or MODELS
+    if not path.is_dir():
+        raise UserError(f"{short(path)} is no folder", "models are published whole: name the folder")
+    return load_models(path)
 
 
 def _changes(before: Mapping[str, str], files: ModelFiles) -> Iterator[tuple[str, str]]:
@@ -134,39 +152,46 @@ def _rollback(args: argparse.Namespace) -> int:
     versions = read_versions(settings)
     old = versions.version(args.model, args.version)
     _check_definition(read_published(settings).rules, old.model, old.digest)
-    role = "champion" if args.champion else old.role
+    before = versions.champion(args.model)
+    # Who is champion stays it: else nobody would be, where the version is of a time at which it was none.
+    is_champion = args.champion or old.role == "champion" or (before is not None and before.candidate == old.candidate)
+    role: Role = "champion" if is_champion else "challenger"
     lineage = msgspec.structs.replace(old.lineage, origin="rollback", parent=old.version, message=args.message)
     new = msgspec.structs.replace(old, version=versions.above(args.model), role=role, lineage=lineage)
     publish_versions(settings, [new])
+    replaced = before.candidate if is_champion and before is not None and before.candidate != new.candidate else None
     found: dict[str, Any] = {
         "model": new.model,
         "candidate": new.candidate,
         "version": new.version,
         "role": new.role,
         "of": old.version,
+        "replaced": replaced,
     }
     if args.json:
         write_json(found)
-    else:
-        print(
-            f"version {old.version} of {new.model} ({new.candidate}, {new.role}) is published again as version {new.version}"
-        )
-        print("the job says `adopted` once it goes on from it: `segue models history " + new.model + "`")
+        return 0
+    print(f"version {old.version} of {new.model} ({new.candidate}, {role}) is published again as version {new.version}")
+    if replaced is not None:
+        print(f"it takes the place of {replaced} as champion")
+    print("the job says `adopted` once it goes on from it: `segue models history " + new.model + "`")
     return 0
 
 
 def _check_definition(rules: RuleSet | None, model: str, digest: str) -> None:
-    """`UserError` where the job would refuse a version, being of another definition of the model than the one published."""
+    """`UserError` where no job would go on from a version, as its model is not published, or has another definition there."""
     try:
         models = parse_models(rules.models) if rules is not None else ()
     except RuleErrors:
         return
-    for one in models:
-        if one.name == model and one.digest != digest:
-            raise UserError(
-                f"that version is of another definition of {model} than the one that is published",
-                "publish the definition of then again: `segue models apply`",
-            )
+    published = next((one for one in models if one.name == model), None)
+    if published is None:
+        raise UserError(f"no model {model} is published", "publish it again first: `segue models apply`")
+    if published.digest != digest:
+        raise UserError(
+            f"that version is of another definition of {model} than the one that is published",
+            "`segue models apply` with the definition of then, which gives up what the present one has learnt; then go back",
+        )
 
 
 __all__ = ["add_actions"]

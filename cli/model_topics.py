@@ -35,6 +35,10 @@ class Versions:
         highest = max((one.version for one in self.of(model)), default=0)
         return highest + GAP if highest else 0
 
+    def champion(self, model: str) -> Header | None:
+        """The newest version of a model's champion; None if none is one."""
+        return next((one for one in self.of(model) if one.role == "champion"), None)
+
     def version(self, model: str, number: int) -> ModelVersion:
         """One version; `UserError` where the topic does not hold it, or it cannot be read."""
         value = self.values.get((model, number))
@@ -97,14 +101,21 @@ def _words(settings: Settings, model: str | None) -> Iterator[dict[str, Any]]:
             found = json.loads(one.value)
         except (ValueError, RecursionError):
             continue  # whoever wrote that was not the job
-        if isinstance(found, dict) and {"model", "kind", "candidate", "at", "detail"} <= found.keys():
+        if not isinstance(found, dict) or not {"model", "kind", "candidate", "at", "detail"} <= found.keys():
+            continue
+        if isinstance(found["model"], str) and isinstance(found["detail"], dict):
             yield found
 
 
 def newest_quality(words: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """By model, the newest report: `at`, and what `detail` has of `champion`, `candidates` and `contests`."""
-    found = {}
+    """By model, the newest report: `at`, and what `detail` has of `champion`, `candidates` and `contests`.
+
+    None from before the model began anew or was removed: the figures were of something else.
+    """
+    found: dict[str, dict[str, Any]] = {}
     for one in words:
         if one["kind"] == "quality" and isinstance(one["detail"].get("candidates"), dict):
             found[one["model"]] = {"at": one["at"], **one["detail"]}
+        elif one["kind"] in ("restarted", "removed"):
+            found.pop(one["model"], None)
     return found

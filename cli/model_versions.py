@@ -70,7 +70,7 @@ def _list(args: argparse.Namespace) -> int:
     tasks = _tasks(settings)
     quality = newest_quality(words)
     happened = Counter((one["model"], one["kind"]) for one in words)
-    names = sorted({*versions.models(), *quality, *tasks})
+    names = sorted({*versions.models(), *tasks, *(one["model"] for one in words)})
     rows = [_row(name, versions, quality.get(name), happened, tasks.get(name)) for name in names]
     if args.json:
         write_json({"models": rows})
@@ -134,8 +134,7 @@ def _row(
 
 def _standing(versions: Versions, name: str) -> Header | None:
     """The newest version of a model's champion; of a challenger where none is one. None if there is no version."""
-    listed = versions.of(name)
-    return next((one for one in listed if one.role == "champion"), next(iter(listed), None))
+    return versions.champion(name) or next(iter(versions.of(name)), None)
 
 
 # --- show ---------------------------------------------------------------------------------------------------------
@@ -149,9 +148,9 @@ def _show(args: argparse.Namespace) -> int:
     words = read_words(settings, args.model)
     quality = newest_quality(words).get(args.model)
     listed = versions.of(args.model)
-    if quality is None and not listed:
-        raise UserError(f"nothing is known of a model {args.model!r}", "`segue models list` says which there are")
     events = [one for one in words if one["kind"] != "quality"]
+    if quality is None and not listed and not events:
+        raise UserError(f"nothing is known of a model {args.model!r}", "`segue models list` says which there are")
     if args.json:
         write_json(
             {"model": args.model, "quality": quality, "versions": [one._asdict() for one in listed], "events": events}
@@ -160,7 +159,10 @@ def _show(args: argparse.Namespace) -> int:
     console = wide()
     if quality is None:
         standing = _standing(versions, args.model)
-        assert standing is not None
+        if standing is None:
+            console.print(f"{args.model}: there is no version of it now")
+            console.print(Group(*event_lines(events, 10)))
+            return 0
         newest = versions.version(args.model, standing.version)
         console.print(
             f"{args.model}: the job has said nothing of it yet; version {newest.version} is from {newest.lineage.origin}"

@@ -47,6 +47,7 @@ _BARS: Final = " ▁▂▃▄▅▆▇█"
 _FEATURES: Final = 10
 _WIDE: Final = 120
 _GONE: Final = 5
+_ORIGINS: Final = {"stream": "of the job before", "history": "trained over history", "rollback": "rollback"}
 _SAYS: Final = 200
 """Examples below which a figure jumps about."""
 
@@ -285,6 +286,9 @@ def event_words(one: Mapping[str, Any]) -> str:
     'drift (tree): views 2.000 → 5.500 by adwin'
     >>> event_words({"kind": "persona", "candidate": "means", "detail": {"kind": "persona split", "name": "savers", "of": "all"}})
     'persona (means): split of savers, which was part of all'
+    >>> back = {"version": 103, "origin": "rollback", "of": 2, "message": "drifted away", "role": "champion"}
+    >>> event_words({"kind": "adopted", "candidate": "tree", "detail": back})
+    'adopted (tree): version 103, champion, rollback to version 2: drifted away'
     """
     detail = one["detail"]
     candidate = f" ({plain(one['candidate'])})" if one["candidate"] else ""
@@ -302,9 +306,17 @@ def event_words(one: Mapping[str, Any]) -> str:
             said = f"{detail.get('kind', '').removeprefix('persona ')} of {plain(detail.get('name', ''))}"
             for key, words in (("of", "which was part of"), ("into", "now mostly"), ("was", "before that")):
                 said += f", {words} {plain(detail[key])}" if detail.get(key) else ""
+        case "adopted":
+            origin = _ORIGINS.get(str(detail.get("origin")), "made elsewhere")
+            said = f"version {plain(str(detail.get('version')))}, {plain(str(detail.get('role')))}, {origin}"
+            said += f" to version {plain(str(detail['of']))}" if detail.get("of") else ""
+            said += f": {plain(str(detail['message']))}" if detail.get("message") else ""
+        case "refused":
+            said = f"version {plain(str(detail['version']))}: " if detail.get("version") else ""
+            said += plain(str(detail.get("reason") or detail.get("failure")))
         case _:
             said = ", ".join(f"{name} {plain(str(value))}" for name, value in detail.items())
-    return f"{one['kind']}{candidate}: {said}"
+    return f"{one['kind']}{candidate}" + (f": {said}" if said else "")
 
 
 def render_run(told: dict[str, Any]) -> RenderableType:

@@ -28,6 +28,9 @@ SLOTS_NOTICE = 4.0
 # To the start of a terminal's line, where the step that is under way stands, and all of it gone.
 CLEAR = "\r\x1b[K"
 
+_HOMELESS = "Cannot map checkpoint/savepoint state"
+"""What Flink says of a snapshot with state of an operator that the job has not; it goes on to name an option of its own client."""
+
 _JOB = re.compile(r"^job ([0-9a-f]{32})$", re.MULTILINE)
 
 
@@ -170,6 +173,12 @@ def client_failure(text: str) -> str:
     """What the job's program died of: its own word, else the innermost cause of Java's, else Python's last line."""
     if own := re.findall(r"^error: (.*)", text, re.MULTILINE):
         return str(own[-1])
+    if _HOMELESS in text:
+        return (
+            "the snapshot holds the state of a part that this job does not have, as the learner's where the rules topic holds no models:\n"
+            "publish them again (`segue models apply`), or name the snapshot of the right job. To give that state up, set\n"
+            "`execution.state-recovery.ignore-unclaimed-state: true` under `flink.properties` for this one start"
+        )
     if "Caused by: " in text:
         return root_cause(text[text.index("Caused by: ") :])
     lines = [line for line in text.strip().splitlines() if line.strip() and not line.lstrip().startswith("at ")]

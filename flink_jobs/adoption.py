@@ -28,6 +28,10 @@ class Refused(Exception):
     """A version that cannot be used; the message says nothing of what it holds."""
 
 
+class Outdated(Exception):
+    """A version of another definition of its model, as there may be some behind every change of one."""
+
+
 class Made(NamedTuple):
     """What a version is used by."""
 
@@ -38,7 +42,8 @@ class Made(NamedTuple):
 class Adoption:
     """Versions that are being read. `waits` is true while there are some.
 
-    What was adopted or refused is told in `counts` and `outputs`, for whoever empties them.
+    What was adopted or refused is told in `counts` and `outputs`, for whoever empties them. One of another definition is counted alone: the
+    learner says so once, and here it would be said again with each start and each change of the rules.
     """
 
     def __init__(self, scoring: Scoring) -> None:
@@ -92,6 +97,9 @@ class Adoption:
             header, model, future = self._reading.popleft()
             try:
                 predictor, thresholds = future.result()
+            except Outdated:
+                self.counts["models_outdated"] += 1
+                continue
             except Exception as error:  # noqa: BLE001  (whatever is in the bytes, the version before stays, and it is said)
                 self._refuse(
                     header, str(error) if isinstance(error, Refused) else f"{type(error).__name__} in reading it"
@@ -115,7 +123,7 @@ class Adoption:
         except ModelRecordError as error:
             raise Refused(str(error)) from None
         if version.digest != model.digest:
-            raise Refused("it was made for another definition of the model")
+            raise Outdated
         if version.role not in ("champion", "challenger") or version.candidate not in {
             one.name for one in model.candidates
         }:

@@ -98,6 +98,9 @@ class LearningWorker:
         if found.code <= self.definitions.code:
             return True, "known", [], {}
         told: list[Published] = []
+        if self.learner is None and not found.models:
+            self.definitions = found
+            return True, "no models", [], {}  # and no need of River, which takes time and memory
         if self.learner is None or found.models != self.definitions.models:
             try:
                 models = self.learning.parse(found.models)

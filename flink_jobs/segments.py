@@ -26,7 +26,7 @@ from pyflink.table import StreamTableEnvironment
 
 from flink_jobs.package import package_code
 from flink_jobs.settings import Settings, SettingsError, load_settings
-from flink_jobs.topics import LONGEST_MODEL, ensure_topics, java_properties, newest_rules
+from flink_jobs.topics import LONGEST_MODEL, ensure_topics, has_had_models, java_properties, newest_rules
 from flink_jobs.worker import WorkerSettings
 from rules.rule_set import RuleSet, load_directory
 
@@ -35,8 +35,11 @@ EVENT_TIME = 5
 """The column of the event time among those of `read_events`."""
 
 
-def build(settings: Settings, rules: RuleSet, from_savepoint: str = "") -> StreamExecutionEnvironment:
-    """The job's graph, ready to be executed."""
+def build(
+    settings: Settings, rules: RuleSet, from_savepoint: str = "", *, with_learner: bool = False
+) -> StreamExecutionEnvironment:
+    """The job's graph, ready to be executed. It has a learner if there are models, or `with_learner` says that there may be some."""
+    with_learner = with_learner or bool(rules.models)
     environment = execution_environment(configuration(settings, from_savepoint), remote=bool(settings.flink.rest))
     if settings.flink.jars:
         environment.add_jars(*[Path(jar).resolve().as_uri() for jar in settings.flink.jars])
@@ -54,14 +57,16 @@ def build(settings: Settings, rules: RuleSet, from_savepoint: str = "") -> Strea
         .keyBy(jvm.segue.CustomerKey(), Types.STRING().get_java_type_info())
     )
     # With them comes what is on the control topic, and the versions of models.
-    rule_sets = read_rules(environment, settings, with_models=bool(rules.models))
+    rule_sets = read_rules(environment, settings, with_models=with_learner)
     outputs = (
         customers.connect(rule_sets.broadcast())
-        .transform("segments", jvm.segue.SegmentOperator.outputType(), operator(environment, settings, rules))
+        .transform(
+            "segments", jvm.segue.SegmentOperator.outputType(), operator(environment, settings, rules, with_learner)
+        )
         .name("segments")
         .uid("segments")
     )
-    if rules.models:
+    if with_learner:
         outputs = learn(outputs, settings)
     outputs.sinkTo(kafka_sink(settings)).name("outputs").uid("outputs")
     return environment
@@ -257,7 +262,7 @@ def _small_topic(
     return stream.setParallelism(1).uid(uid)
 
 
-def operator(environment: StreamExecutionEnvironment, settings: Settings, rules: RuleSet) -> Any:
+def operator(environment: StreamExecutionEnvironment, settings: Settings, rules: RuleSet, with_learner: bool) -> Any:
     """The operator of the segments, with its worker's settings and first rule set."""
     jvm = get_gateway().jvm
     code = package_code(Path(tempfile.gettempdir()) / f"segue-code-{os.getuid()}")
@@ -269,7 +274,7 @@ def operator(environment: StreamExecutionEnvironment, settings: Settings, rules:
         expiry=settings.job.expiry,
         remembered_messages=settings.job.remembered_messages,
         cached_profiles=settings.batches.cached_profiles,
-        models=bool(rules.models),
+        models=with_learner,
     )
     return jvm.segue.SegmentOperator(
         worker_config(settings, "flink_jobs.worker")
@@ -374,10 +379,12 @@ def main() -> int:
         for difference in ensure_topics(settings):
             print(f"warning: {difference}", file=sys.stderr)
         rules = first_rules(settings, arguments.rules)
+        # Where models have been removed a savepoint has what they had learnt, and Flink starts from none of whose parts are missing.
+        with_learner = bool(rules.models) or has_had_models(settings)
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    environment = build(settings, rules, arguments.from_savepoint)
+    environment = build(settings, rules, arguments.from_savepoint, with_learner=with_learner)
     client = environment.execute_async(settings.job.name)
     print(f"job {client.get_job_id()}", flush=True)
     if arguments.wait:

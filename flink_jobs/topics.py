@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
 from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient, NewTopic
 from kafka.errors import KafkaError, TopicAlreadyExistsError
@@ -201,6 +202,26 @@ def newest_rules(settings: Settings) -> RuleSet | None:
     return newest_valid(value for value in values if value is not None)[0]
 
 
+class _Models(msgspec.Struct):
+    models: dict[str, Any] = {}
+
+
+_models_decoder: Final = msgspec.json.Decoder(_Models)
+
+
+def has_had_models(settings: Settings) -> bool:
+    """Whether any version on the rules topic has models. Raises KafkaError where no broker answers."""
+    return any(names_models(one.value) for one in read_topic(settings, settings.topics.rules) if one.value is not None)
+
+
+def names_models(payload: bytes) -> bool:
+    """Whether a record of the rules topic has models, valid or not."""
+    try:
+        return bool(_models_decoder.decode(payload).models)
+    except (ValueError, RecursionError):
+        return False  # the job refuses it, whatever it is
+
+
 @dataclass(frozen=True)
 class Record:
     """One record of a topic; `timestamp` in epoch milliseconds."""
@@ -266,7 +287,9 @@ __all__ = [
     "client_options",
     "ensure_topics",
     "expected_topics",
+    "has_had_models",
     "java_properties",
+    "names_models",
     "newest_rules",
     "partitions_of",
     "read_topic",

@@ -22,6 +22,12 @@ NEVER: Final = 2**63 - 1
 _TRIED: Final = 4
 """Rows, the newest learnt, on which a candidate is tried before it is published."""
 
+_REMEMBERED: Final = 200
+"""Versions of other definitions, the newest told of, that nothing more is said of."""
+
+_LONGEST_REASON: Final = 500
+"""Characters of somebody's reason that are told on."""
+
 
 class CourseState(msgspec.Struct, array_like=True):
     """A course as it is kept."""
@@ -39,11 +45,12 @@ class CourseState(msgspec.Struct, array_like=True):
     drift: Any
     contenders: dict[str, ContenderState]
     scores: list[list[Any]] = []
+    outdated: list[int] = []
 
 
 class Course:
     """The candidates of one model. `counter` is the highest version so far, `crowned` the highest of a champion; `out` collects what
-    there is to say.
+    there is to say. `outdated` are versions of other definitions of which all has been said.
 
     `count` examples have been taken since the last publication, the first of them labelled at `since` (NEVER: there is none).
     """
@@ -57,6 +64,7 @@ class Course:
         self.latest = 0
         self.rows: list[Row] = []
         self.scores = Recent()
+        self.outdated: list[int] = []
         self._crown(model.candidates[0].name)
 
     def take(self, example: Example) -> None:
@@ -172,23 +180,35 @@ class Course:
     def _say(self, kind: Any, at: int, candidate: str, detail: dict[str, Any]) -> None:
         self.out.append(ModelEvent(self.model.name, kind, at, candidate, detail))
 
+    def succeed(self, before: CourseState) -> None:
+        """Begin anew after another definition of the model: its versions are no news when they come by once more."""
+        self._say("restarted", max(before.latest, 0), "", {"digest": self.model.digest, "was": before.digest})
+        self.outdated = list(before.outdated)
+        for one in retired(before):
+            self.out.append(one)
+            self._pass_over(one.version)
+
     def adopt(self, version: ModelVersion) -> None:
         """Go on from a version that was made elsewhere: in a training over history, by who goes back, or by a job before this one.
 
-        A version that is known is left alone. One of a job before counts only as long as nothing has been learnt here.
+        A version that is known is left alone. One of a job before counts only as long as nothing has been learnt here. One of another
+        definition is refused once, as it may come again whenever the rules change.
         """
         origin, name = version.lineage.origin, version.candidate
         if origin == "stream" and any(one.own for one in self.contenders.values()):
             return
         self.counter = max(self.counter, version.version)
-        if name in self.contenders and version.version in self.contenders[name].versions:
-            return
         at = max(version.created_at, self.latest)
         detail: dict[str, Any] = {"version": version.version, "origin": origin}
+        if version.digest != self.model.digest:
+            self._refuse_outdated(version, at, detail)
+            return
+        if name in self.contenders and version.version in self.contenders[name].versions:
+            return
         if failure := self._go_on_from(version):
             if origin != "stream":
                 self._say("refused", at, name, {**detail, "failure": failure})
-            elif name not in self.contenders or version.digest != self.model.digest:
+            elif name not in self.contenders:
                 self.out.append(Retired(self.model.name, name, version.version))
             return
         # Versions of several candidates are read in any order: the newest champion is the one.
@@ -199,14 +219,28 @@ class Course:
             self._crown(name)
         else:
             self.contest.begin_round()
+        if origin == "rollback":
+            detail |= {"of": version.lineage.parent, "message": version.lineage.message[:_LONGEST_REASON]}
         self._say("adopted", at, name, {**detail, "role": version.role})
+        if self.latest:
+            # Until the next publication, which may be days ahead, the newest report would name versions that count no more.
+            self.out.append(self._quality(at))
+
+    def _refuse_outdated(self, version: ModelVersion, at: int, detail: dict[str, Any]) -> None:
+        if version.lineage.origin == "stream":
+            self.out.append(Retired(self.model.name, version.candidate, version.version))
+        elif version.version not in self.outdated:
+            self._pass_over(version.version)
+            failure = "it was made for another definition of the model"
+            self._say("refused", at, version.candidate, {**detail, "failure": failure})
+
+    def _pass_over(self, *versions: int) -> None:
+        self.outdated = [*self.outdated, *versions][-_REMEMBERED:]
 
     def _go_on_from(self, version: ModelVersion) -> str:
         contender = self.contenders.get(version.candidate)
         if contender is None:
             return "there is no such candidate"
-        if version.digest != self.model.digest:
-            return "it was made for another definition of the model"
         if contender.versions and version.version < contender.versions[-1]:
             contender.note(version.version)
             return f"version {contender.versions[-1]} is newer"
@@ -232,6 +266,7 @@ class Course:
             self.drift.state() if self.drift else None,
             {name: one.state() for name, one in self.contenders.items()},
             self.scores.state(),
+            self.outdated,
         )
 
     def restore(self, state: CourseState) -> None:
@@ -242,10 +277,16 @@ class Course:
         self.crowned = state.crowned
         self.contest.restore(state.pairs)
         self.scores.restore(state.scores)
+        self.outdated = list(state.outdated)
         if self.drift and state.drift is not None:
             self.drift.restore(state.drift)
         for name, kept in state.contenders.items():
             self.contenders[name].restore(kept)
+
+
+def retired(state: CourseState) -> list[Retired]:
+    """The versions of a course that is over."""
+    return [Retired(state.name, name, one) for name, kept in state.contenders.items() for one in kept.versions]
 
 
 def _figures(verdict: Verdict) -> dict[str, Any]:

@@ -15,11 +15,11 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from online_models.course import Course, CourseState
+from online_models.course import Course, CourseState, retired
 from online_models.definition import Model
 from online_models.example import Example
 from online_models.kit import Kit
-from online_models.version import ModelEvent, ModelVersion, Published, Retired
+from online_models.version import ModelEvent, ModelVersion, Published
 
 CODEC_VERSION: Final = 1
 CAPACITY: Final = 200_000
@@ -176,12 +176,10 @@ class Learner:
             if state.digest == model.digest:
                 course.restore(state)
                 continue
-            detail = {"digest": model.digest, "was": state.digest}
-            self._out.append(ModelEvent(model.name, "restarted", max(state.latest, 0), "", detail))
-            self._out += _retired(state)
+            course.succeed(state)
         for state in before.values():
             self._out.append(ModelEvent(state.name, "removed", state.latest))
-            self._out += _retired(state)
+            self._out += retired(state)
 
     def snapshot(self) -> bytes:
         """All that is kept: a byte for the version of the format, then MessagePack."""
@@ -223,10 +221,6 @@ def _by_place(entry: tuple[_Place, Example]) -> _Place:
 
 def _moment(example: Example) -> tuple[str, str, int]:
     return example.model, example.customer, example.at
-
-
-def _retired(state: CourseState) -> list[Published]:
-    return [Retired(state.name, name, one) for name, kept in state.contenders.items() for one in kept.versions]
 
 
 def _sound(example: Example) -> bool:

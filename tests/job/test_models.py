@@ -13,10 +13,13 @@ import msgspec
 import pytest
 
 from cli.control import ask
+from cli.main import main
+from cli.model_topics import newest_quality, read_versions, read_words
 from cli.published import apply_rules
 from flink_jobs.following import Following
 from flink_jobs.model_records import encode_version, read_record
 from flink_jobs.models import SCORING
+from flink_jobs.settings import Settings
 from online_models import making
 from online_models.learner import Learner
 from online_models.loop import Loop
@@ -82,8 +85,8 @@ def apply(bench: JobBench) -> RuleSet:
     return apply_rules(bench.settings, rules, author="a tester").rules
 
 
-def expected(rules: RuleSet, records: list[Record], watermark: int, settings: Any) -> tuple[Loop[Any], Learner]:
-    """Customers and learner in one process, over the same records."""
+def begun(rules: RuleSet, settings: Settings) -> tuple[Loop[Any], Learner]:
+    """Customers and learner in one process."""
     limits = Limits(
         remembered_messages=settings.job.remembered_messages, skew=settings.job.skew, expiry=settings.job.expiry
     )
@@ -95,7 +98,11 @@ def expected(rules: RuleSet, records: list[Record], watermark: int, settings: An
     def decode(*arguments: Any) -> Any:
         return making.ready(making.decode(*arguments))
 
-    loop: Loop[Any] = Loop(models, under.rules, under.serving, SCORING.advance, learner, decode)  # type: ignore[arg-type]
+    return Loop(models, under.rules, under.serving, SCORING.advance, learner, decode), learner  # type: ignore[arg-type]
+
+
+def go_through(loop: Loop[Any], records: list[Record], watermark: int) -> None:
+    """Have these records happen, and time pass."""
     events = []
     for one in records:
         assert one.key is not None and one.value is not None
@@ -106,6 +113,12 @@ def expected(rules: RuleSet, records: list[Record], watermark: int, settings: An
     for happened in sorted(events, key=lambda found: found.event_time):
         loop.take(happened, happened.event_time - DISORDER - 1)
     loop.pass_time(watermark)
+
+
+def expected(rules: RuleSet, records: list[Record], watermark: int, settings: Settings) -> tuple[Loop[Any], Learner]:
+    """What is to come of these records."""
+    loop, learner = begun(rules, settings)
+    go_through(loop, records, watermark)
     return loop, learner
 
 
@@ -245,3 +258,106 @@ def test_what_is_learnt_survives_everything_and_a_replay_learns_the_same(job_ben
     assert learnt(again)["examples_learnt"] == learner.counts["learnt"]
     again.stop()
     assert [same(one) for one in versions(again)] == [same(one) for one in versions(bench)]
+
+
+def publish(bench: JobBench, models: dict[str, str] | None, **files: str) -> RuleSet:
+    """Publish rules, and beside them these models; None: those that there are."""
+    rules = load_directory(write_rules(bench.folder / "others", **files))
+    return apply_rules(bench.settings, rules, author="a tester", models=models).rules
+
+
+def stand(bench: JobBench, version: int) -> str:
+    """How the job stands with a version of the rules, once it has said so."""
+    found: list[Any] = []
+
+    def is_said() -> bool:
+        found.extend(one.json() for one in bench.read("rule_status"))
+        return any(one["version"] == version for one in found)
+
+    bench.wait(is_said, f"the job says something of version {version}")
+    return str(next(one["stage"] for one in found if one["version"] == version))
+
+
+def test_models_come_and_go_with_savepoints_while_all_else_goes_on(job_bench: BenchMaker) -> None:
+    bench = job_bench(job={"clock": "replay", "disorder": f"{DISORDER}ms", "idle_after": "1m"})
+    viewer = "when: {event: Product Viewed, within: 30d, count: {gte: 3}}\n"
+    publish(bench, {}, viewer=viewer)
+    bench.submit()
+    sent = play(bench, 0)
+    assert stand(bench, publish(bench, {"soon.yaml": MODEL}, viewer=viewer).version) == "refused"
+
+    # The savepoint of a job without models, and rules that have some.
+    bench.submit(from_savepoint=bench.stop())
+    sent += play(bench, 1)
+    bench.wait(lambda: learnt(bench)["versions_published"], "the first version is published")
+
+    # The savepoint of a job with models, and rules that have none any more: what they had learnt has to go somewhere.
+    savepoint = bench.stop()
+    publish(bench, {}, viewer=viewer)
+    bench.submit(from_savepoint=savepoint)
+    sent += play(bench, 2)
+    totals = bench.wait_received(sent)
+    check_accounts(totals, sent)
+    assert totals["rules_accepted"] == 3
+    # Half of them have looked once in each of the job's lives, so each has gone on with the state of the one before.
+    assert len({one.customer for one in bench.told()}) == CUSTOMERS
+
+    # Such a job takes up models while it runs.
+    before = learnt(bench)["versions_published"]
+    assert stand(bench, publish(bench, {"soon.yaml": MODEL}, viewer=viewer).version) == "live"
+    sent += play(bench, 3) + play(bench, 4)
+    bench.wait(lambda: learnt(bench)["versions_published"] > before, "models are learnt again")
+    check_accounts(bench.wait_received(sent), sent)
+
+
+def wait_reported(bench: JobBench, champion: str, version: int) -> None:
+    """Wait until the newest report has this champion at this version."""
+
+    def is_reported() -> bool:
+        found = newest_quality(read_words(bench.settings))["soon"]
+        return bool(found["champion"] == champion and found["candidates"][champion]["version"] == version)
+
+    bench.wait(is_reported, f"the learner reports {champion} at version {version}")
+
+
+def test_who_goes_back_goes_on_from_there_until_the_definition_changes(job_bench: BenchMaker) -> None:
+    bench = job_bench(job={"clock": "replay", "disorder": f"{DISORDER}ms", "idle_after": "1m"})
+    rules = apply(bench)
+    bench.submit()
+    loop, learner = begun(rules, bench.settings)
+    for number in range(2):
+        play(bench, number)
+    events = bench.reader("events")
+    go_through(loop, events.poll(), START + 2 * PHASE - DISORDER - 1)
+    seen = len(events.records)
+    bench.wait(lambda: len(versions(bench)) >= len(loop.outcome.versions), "all versions so far are published")
+
+    # Twice: the second time to what was no champion then, and is one now.
+    tree, line = (next(one for one in versions(bench) if one.candidate == name) for name in ("tree", "logistic"))
+    for old, more in ((tree, ["--champion"]), (line, []), (tree, ["--champion"]), (tree, [])):
+        number = read_versions(bench.settings).above("soon")
+        words = ["models", "rollback", "soon", str(old.version), "-m", "a try", "--settings", str(bench.settings_file)]
+        assert main([*words, *more]) == 0
+        back = read_versions(bench.settings).version("soon", number)
+        loop._note([back, *learner.adopt(back)])
+        wait_reported(bench, old.candidate, number)
+        assert {one["version"] for one in said_of_models(ask(bench.settings, "c0", "keen"))} == {number}
+
+    # What is learnt from now on is learnt from there, and published as it would be in one process.
+    play(bench, 2)
+    go_through(loop, events.poll()[seen:], START + 3 * PHASE - DISORDER - 1)
+    bench.wait(lambda: len(versions(bench)) >= len(loop.outcome.versions), "all versions are published")
+    after = [one for one in versions(bench) if one.version > number]
+    assert next(one for one in after if one.candidate == "tree").lineage.parent == number
+    assert {one.candidate: same(one) for one in after} == {
+        name: same(one) for (_, name), one in loop.outcome.newest.items()
+    }
+
+    # Another definition: what the job itself has deposed is no trouble.
+    models = {"soon.yaml": MODEL.replace("publish_examples: 50", "publish_examples: 60")}
+    apply_rules(bench.settings, rules, author="a tester", models=models)
+    bench.wait(lambda: bench.totals()["models_outdated"], "versions of before are told of again")
+    play(bench, 3)
+    bench.wait(lambda: versions(bench)[-1].digest != tree.digest, "a version of the new definition is published")
+    kinds = [one["kind"] for one in read_words(bench.settings)]
+    assert (kinds.count("restarted"), kinds.count("adopted"), kinds.count("refused")) == (1, 4, 0)

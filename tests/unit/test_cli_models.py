@@ -211,7 +211,9 @@ def test_definitions_go_with_the_rules_that_are_live(topics: ModelTopics, capsys
     assert "segue rules apply" in capsys.readouterr().err
     assert rules("apply", folder("rules", vip=VIP), "--no-backfill") == 0
     assert models("apply", "models", "-m", "first", "--author", "ann") == 0
-    assert "added    buys" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "added    buys" in out
+    assert "segue submit --from-savepoint latest" in out, "the job that runs has no learner"
     newest = topics.rules.newest
     assert (newest.version, newest.sources, newest.models) == (2, {"vip.yaml": VIP}, {"buys.yaml": BUYS})
     assert (newest.author, newest.message, newest.stage) == ("ann", "first", 1)
@@ -236,6 +238,24 @@ def test_what_becomes_of_each_model_is_said(topics: ModelTopics, capsys: pytest.
     ]
     assert found["version"] == 3
     assert topics.rules.newest.message == "models: changed groups; removed other; reworded buys"
+
+
+def test_all_models_are_removed_only_by_saying_so(topics: ModelTopics, capsys: pytest.CaptureFixture[str]) -> None:
+    rules("apply", folder("rules", vip=VIP), "--no-backfill")
+    models("apply", folder("models", buys=BUYS))
+    capsys.readouterr()
+    assert models("apply", folder("models")) == 1
+    assert models("apply", "models", "--none") == 2
+    assert topics.rules.newest.models
+    assert models("apply", "--none") == 0
+    out = capsys.readouterr().out
+    assert "removed  buys" in out
+    assert "from-savepoint" not in out
+    assert (topics.rules.newest.version, topics.rules.newest.models) == (3, {})
+    assert models("apply", folder("models", buys=BUYS)) == 0
+    assert "from-savepoint" not in capsys.readouterr().out, "the job has had a learner since there were models"
+    assert models("apply", "--none") == 0
+    assert topics.rules.newest.sources == {"vip.yaml": VIP}
 
 
 def test_definitions_that_are_not_valid_are_not_published(
@@ -359,6 +379,26 @@ def test_a_model_is_shown_with_what_happened_to_it(topics: ModelTopics, capsys: 
     assert models("show", "nobody") == 2
 
 
+@pytest.mark.parametrize("kind", ["restarted", "removed"])
+def test_figures_of_what_a_model_was_before_are_not_shown(
+    kind: Any, topics: ModelTopics, capsys: pytest.CaptureFixture[str]
+) -> None:
+    live(topics)
+    topics.put(ModelEvent("buys", kind, START + 9), Retired("buys", "line", 3), Retired("buys", "bayes", 2))
+    capsys.readouterr()
+    assert models("list", "--json") == 0
+    (found,) = said(capsys)["models"]
+    assert (found["state"], found["version"], found["value"]) == ("no version yet", None, None)
+    assert models("show", "buys") == 0
+    out = capsys.readouterr().out
+    assert "there is no version of it now" in out
+    assert out.rstrip().endswith(kind)
+    models("apply", "--none")
+    capsys.readouterr()
+    assert models("list", "--json") == 0
+    assert [one["state"] for one in said(capsys)["models"]] == ["removed"]
+
+
 def test_the_history_lists_versions_and_events(topics: ModelTopics, capsys: pytest.CaptureFixture[str]) -> None:
     live(topics)
     capsys.readouterr()
@@ -366,8 +406,11 @@ def test_the_history_lists_versions_and_events(topics: ModelTopics, capsys: pyte
     found = said(capsys)
     assert [(one["version"], one["candidate"]) for one in found["versions"]] == [(3, "line"), (2, "bayes")]
     assert [one["kind"] for one in found["events"]] == ["drift"]
+    topics.put(ModelEvent("buys", "refused", START, "line", {"version": 7, "reason": "it is broken"}))
     assert models("history", "buys") == 0
-    assert "challenger" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "challenger" in out
+    assert "refused (line): version 7: it is broken" in out
 
 
 def test_a_rollback_is_the_old_version_with_a_new_number(
@@ -384,6 +427,33 @@ def test_a_rollback_is_the_old_version_with_a_new_number(
     assert models("rollback", "buys", "1") == 2
 
 
+def test_who_is_champion_stays_it_whatever_the_version_was_then(
+    topics: ModelTopics, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A version from before its candidate's promotion left customers to another candidate, or to nobody."""
+    live(topics)
+    topics.put(version(4, "line", "challenger"), version(5, "bayes", "champion"))
+    assert models("rollback", "buys", "2", "--json") == 0
+    assert (topics.versions[-1].candidate, topics.versions[-1].role) == ("bayes", "champion")
+    capsys.readouterr()
+    assert models("rollback", "buys", "3", "--json") == 0
+    found = said(capsys)
+    assert (found["candidate"], found["role"], found["replaced"]) == ("line", "champion", "bayes")
+    assert models("rollback", "buys", "5") == 0
+    assert "it takes the place of line as champion" in capsys.readouterr().out
+
+
+def test_nobody_goes_back_to_a_model_that_is_not_published_any_more(
+    topics: ModelTopics, capsys: pytest.CaptureFixture[str]
+) -> None:
+    live(topics)
+    models("apply", folder("models", groups=GROUPS))
+    written = len(topics.versions)
+    assert models("rollback", "buys", "3") == 2
+    assert "no model buys is published" in capsys.readouterr().err
+    assert len(topics.versions) == written
+
+
 def test_nobody_goes_back_to_another_definition(topics: ModelTopics, capsys: pytest.CaptureFixture[str]) -> None:
     live(topics)
     models("apply", folder("models", buys=BUYS.replace("2d", "3d")))
@@ -396,7 +466,9 @@ def test_nobody_goes_back_to_another_definition(topics: ModelTopics, capsys: pyt
 def test_records_that_nobody_can_read_are_passed_over(topics: ModelTopics, capsys: pytest.CaptureFixture[str]) -> None:
     live(topics)
     topics.publish(None, "model-updates", b"x", b"\x01\x02")  # type: ignore[arg-type]
-    topics.publish(None, "model-quality", b"buys", b"no JSON")  # type: ignore[arg-type]
+    other = json.dumps({"model": [], "kind": "drift", "candidate": "", "at": None, "detail": {}}).encode()
+    for value in (b"no JSON", other):
+        topics.publish(None, "model-quality", b"buys", value)  # type: ignore[arg-type]
     capsys.readouterr()
     assert models("list", "--json") == 0
     got = capsys.readouterr()

@@ -12,7 +12,7 @@ import pytest
 
 from cli import submit
 from cli.flink_rest import FlinkError, FlinkRest, FlinkUnreachable, root_cause
-from cli.submit import cancel, refuse_second, stop_with_savepoint, wait_running
+from cli.submit import cancel, client_failure, refuse_second, stop_with_savepoint, wait_running
 
 JOB = "a" * 32
 TRACE = """java.lang.RuntimeException: One or more fetchers failed
@@ -283,3 +283,17 @@ def test_our_own_operators_word_says_more_than_what_it_rests_on() -> None:
 
 def test_there_may_be_no_cause_at_all() -> None:
     assert root_cause("") == ""
+
+
+def test_of_a_snapshot_of_another_kind_of_job_it_is_said_what_to_do() -> None:
+    """Flink names an option of its own client, which nobody has who submits by `segue`."""
+    trace = (
+        "Caused by: java.lang.IllegalStateException: Failed to rollback to checkpoint/savepoint file:/s. Cannot map"
+        " checkpoint/savepoint state for operator 7dba0f54ead0015363ff8a1606577d92 to the new program, because the operator"
+        " is not available in the new program. If you want to allow to skip this, you can set the --allowNonRestoredState"
+        " option on the CLI.\n\tat org.apache.flink.X.y(X.java:1)"
+    )
+    said = client_failure(trace)
+    assert "segue models apply" in said
+    assert "ignore-unclaimed-state" in said
+    assert "allowNonRestoredState" not in said

@@ -247,9 +247,64 @@ def test_going_back_loses_what_was_learnt_since_and_goes_on_with_what_comes() ->
     _taught(learner, [an_example(at) for at in range(1, 5)])
     said = learner.adopt(_trained(200, 3, "rollback"))
     assert _events(said) == [("adopted", "mean")]
+    assert not learner.adopt(_trained(200, 3, "rollback")), "and once"
     (version,) = _versions(_taught(learner, [an_example(5), an_example(6)]))
     assert (version.version, version.lineage.parent, version.lineage.examples) == (4, 3, 10)
     assert json.loads(version.body) == [0.0, 10.0, 4.0]
+
+
+def test_who_goes_back_sees_it_at_once_with_the_reason() -> None:
+    """Until the next publication, days ahead maybe, `segue models list` once named the version and the champion of before."""
+    learner = Learner([a_model()], KIT)
+    _taught(learner, [an_example(1)])
+    lineage = Lineage(1, 1, 8, 2, "rollback", message="m" * 501)
+    said = learner.adopt(_trained(number=103, candidate="sgd", body=b"[0.1, {}]", lineage=lineage))
+    adopted, report = said
+    assert isinstance(adopted, ModelEvent)
+    assert adopted.detail == {
+        "version": 103,
+        "origin": "rollback",
+        "of": 2,
+        "message": "m" * 500,
+        "role": "champion",
+    }
+    assert isinstance(report, Quality)
+    assert (report.champion, report.candidates["sgd"]["version"], report.candidates["sgd"]["examples"]) == (
+        "sgd",
+        103,
+        8,
+    )
+
+
+def test_before_anything_is_learnt_there_is_nothing_to_report() -> None:
+    learner = Learner([a_model()], KIT)
+    assert not [one for one in learner.adopt(_trained()) if isinstance(one, Quality)]
+
+
+def test_a_version_of_another_definition_is_refused_once_over_a_learners_life() -> None:
+    """It stays on the topic, and comes again with each change of the rules."""
+    learner = Learner([a_model()], KIT)
+    _taught(learner, [an_example(1)])
+    other = _trained(digest="d0", candidate="gone")
+    assert _events(learner.adopt(other)) == [("refused", "gone")]
+    assert not learner.adopt(other)
+    learner, _ = Learner.restore(learner.snapshot(), [a_model()], KIT)
+    assert not learner.adopt(other)
+    learner.follow([a_model(digest="d2")])
+    assert not learner.adopt(other)
+    assert _events(learner.adopt(msgspec.structs.replace(other, version=8))) == [("refused", "gone")]
+
+
+def test_what_was_learnt_under_the_definition_of_before_is_no_news() -> None:
+    """All subtasks keep the newest versions, and hand them on when the rules have changed."""
+    learner = Learner([a_model(candidates=MEAN, publish_examples=1)], KIT)
+    back, stream = _trained(200, 103, "rollback"), _versions(_taught(learner, [an_example(1)]))[0]
+    learner.adopt(back)
+    learner.follow([a_model(candidates=MEAN, digest="d2")])
+    assert not learner.adopt(back)
+    assert not _events(learner.adopt(stream))
+    learner.follow([a_model(candidates=MEAN)])
+    assert _events(learner.adopt(back)) == [("adopted", "mean")], "unless its definition has come back"
 
 
 @pytest.mark.parametrize(
@@ -307,6 +362,17 @@ def test_a_changed_definition_begins_anew_and_counts_on() -> None:
         assert (one.waiting, one.counts["outdated"]) == (0, 2)
         (version,) = _versions(_taught(one, [an_example(5, digest="d2"), an_example(6, digest="d2")]))
         assert (version.version, version.lineage.examples, version.lineage.parent) == (2, 2, 0)
+
+
+def test_state_of_a_build_that_did_not_know_versions_of_other_definitions_is_gone_on_from() -> None:
+    learner = Learner([a_model(candidates=MEAN, publish_examples=1)], KIT)
+    _taught(learner, [an_example(1)])
+    state = msgspec.msgpack.decode(learner.snapshot()[1:])
+    for course in state[-1]:
+        assert course.pop() == [], "what was added last"
+    before = learner.snapshot()[:1] + msgspec.msgpack.encode(state)
+    restored, _ = Learner.restore(before, [a_model(candidates=MEAN, publish_examples=1)], KIT)
+    assert restored.snapshot() == learner.snapshot()
 
 
 @pytest.mark.parametrize("data", [b"", b"\x02\x90", b"\x01", b"\x01\x93\x00", b"\x01\xc1"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +23,7 @@ from flink_jobs.topics import (
     client_options,
     ensure_topics,
     expected_topics,
+    has_had_models,
     java_properties,
     newest_rules,
     read_topic,
@@ -300,3 +302,15 @@ def test_the_newest_valid_rule_set_is_found(monkeypatch: pytest.MonkeyPatch, ord
     assert (newest.version, [segment.name for segment in newest.segments]) == (3, ["vip"])
     monkeypatch.setattr(module, "read_topic", lambda *_: records(broken))
     assert newest_rules(Settings()) is None
+
+
+def test_models_that_were_removed_are_remembered_by_the_rules_topic(monkeypatch: pytest.MonkeyPatch) -> None:
+    def found(*values: bytes) -> bool:
+        monkeypatch.setattr(module, "read_topic", lambda *_: records(*values))
+        return has_had_models(Settings())
+
+    with_models = json.dumps(json.loads(payload(1)) | {"models": {"churn.yaml": "x"}}).encode()
+    assert found(with_models, payload(2))
+    broken = [b"\xff", b"[" * 200_000, b'{"models": 3}', b'{"models": {}}', b"1"]
+    assert not found(payload(1), *broken)
+    assert found(*broken, with_models)
