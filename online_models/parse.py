@@ -226,7 +226,8 @@ class _ModelReader(PartReader):
             kind = "sum"
         if (kind == "sum") != (task == "regression"):
             self.wrong(node, f"this target does not go with {task}", example)
-        return Target(kind, ref, within, self.path(node["sum"], "`sum`") if "sum" in node else "")
+        of = self.path(node["sum"], "`sum`") if "sum" in node else ""
+        return Target(kind, ref, within, of, node["within"].line, node["within"].column)
 
     # --- what it is made of -----------------------------------------------------------------------------------------
 
