@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Final
 
-from cli.rule_files import AddAction, count, load_rules, write_json
+from cli.paths import CATALOG, MODELS, is_within
+from cli.rule_files import AddAction, count, load_rules, short, write_json
 from rules.cost import Cost, Costs, costs
-from rules.errors import RuleError
+from rules.errors import RuleError, RuleErrors, RuleWarning
+from rules.rule_set import RuleSet
 
 _MOST_ROWS: Final = 40
 _SHOWN_SHARERS: Final = 2
@@ -20,28 +24,49 @@ def add_action(action: AddAction) -> None:
     parser = action("check", run, "say what is wrong with rule files, how to mend it, and what each segment costs")
     words = f"show what each segment costs, all of them; unless told, the {_MOST_ROWS} that cost most. --no-cost: none"
     parser.add_argument("--cost", action=argparse.BooleanOptionalAction, help=words)
+    words = f"warn of rules that can hardly ask these models so; default: {short(MODELS)} for rules of {short(CATALOG)}"
+    parser.add_argument("--models", type=Path, metavar="DIR", help=words)
 
 
 def run(args: argparse.Namespace) -> int:
     """Check them; what is wrong is raised."""
     rules = load_rules(args.path)
+    warnings = sorted([*rules.warnings, *_of_models(args, rules)])
     found = costs(rules.plan, rules.segments) if args.cost is not False else None
     if args.json:
         write_json(
             {
                 "valid": True,
                 "segments": [one.name for one in rules.segments],
-                "warnings": [asdict(warning) for warning in rules.warnings],
+                "warnings": [asdict(warning) for warning in warnings],
                 **(costs_as_json(found) if found else {}),
             }
         )
         return 0
     if found:
         print_costs(found, len(found.segments) if args.cost else _MOST_ROWS)
-    for warning in rules.warnings:
+    for warning in warnings:
         print_remark(warning, "warning: ")
-    print(f"{count(len(rules.segments), 'segment')} checked, {count(len(rules.warnings), 'warning')}")
+    print(f"{count(len(rules.segments), 'segment')} checked, {count(len(warnings), 'warning')}")
     return 0
+
+
+def _of_models(args: argparse.Namespace, rules: RuleSet) -> list[RuleWarning]:
+    """What the rules hardly mean to ask of models: the models that are named, or the catalogue's where the rules are."""
+    folder = args.models or (MODELS if is_within(args.path, CATALOG) else None)
+    if folder is None or not any(one.condition.scores for one in rules.plan.segments):
+        return []
+    # They take their time, which rules that ask no model need not wait for.
+    from cli.model_files import load_models
+    from online_models.doubts import of_rules
+
+    try:
+        return list(of_rules(rules, load_models(folder).models))
+    except RuleErrors:
+        if args.models is not None:
+            raise
+        print(f"segue: {short(folder)} is not valid (`segue models check`): left out here", file=sys.stderr)
+        return []
 
 
 def print_remark(remark: RuleError, kind: str = "") -> None:

@@ -1,20 +1,27 @@
-"""`segue models check`: what is wrong with model files, and what each model is made of and takes of each customer."""
+"""`segue models check`: what is wrong with model files or hardly meant, what each model is made of and takes of each customer."""
 
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
 from cli.changes import plain
+from cli.check import print_remark
 from cli.model_files import load_models, most_waiting, target_words, typical_state, when_words
 from cli.model_view import table, wide
-from cli.paths import MODELS
-from cli.rule_files import count, short, write_json
+from cli.paths import CATALOG, MODELS, is_within
+from cli.rule_files import count, load_rules, short, write_json
+from cli.target import read_settings
 from online_models.definition import Model
+from online_models.doubts import of_models, of_rules
 from online_models.making import columns_of
+from rules.errors import RuleErrors, RuleWarning
 
 if TYPE_CHECKING:
     from cli.models import AddModelAction
@@ -26,14 +33,22 @@ def add_action(action: AddModelAction) -> None:
     parser = action("check", run, text, kafka=False)
     words = f"folder of model files or one of them; default: {short(MODELS)}"
     parser.add_argument("path", nargs="?", type=Path, default=MODELS, metavar="DIR", help=words)
+    words = (
+        f"warn of rules that can hardly ask these models so; default: {short(CATALOG)} for models of {short(MODELS)}"
+    )
+    parser.add_argument("--rules", type=Path, metavar="DIR", help=words)
+    words = "settings file, for `job.expiry`; default: the environment's, else two years"
+    parser.add_argument("--settings", type=Path, metavar="FILE", help=words)
 
 
 def run(args: argparse.Namespace) -> int:
     """Check them; what is wrong is raised."""
     models = load_models(args.path).models
+    warnings = sorted([*of_models(models, read_settings(args.settings).job.expiry), *_of_rules(args, models)])
     if args.json:
         found = [_as_json(one) for one in models]
-        write_json({"valid": True, "models": found, "typical": typical_state(models)})
+        remarks = [asdict(one) for one in warnings]
+        write_json({"valid": True, "models": found, "typical": typical_state(models), "warnings": remarks})
         return 0
     made = table("model", "foretells", "features", "columns", "bytes a customer", left=2)
     for one in models:
@@ -49,8 +64,26 @@ def run(args: argparse.Namespace) -> int:
         made.add_row(Text(one.name, "bold"), "\n".join(_candidates(one)), *when_words(one))
     print()
     console.print(made)
-    print(f"\n{count(len(models), 'model')} checked; bytes are those of a typical customer, with examples that wait")
+    print()
+    for warning in warnings:
+        print_remark(warning, "warning: ")
+    print(f"{count(len(models), 'model')} checked, {count(len(warnings), 'warning')}")
+    print("bytes are those of a typical customer, with examples that wait")
     return 0
+
+
+def _of_rules(args: argparse.Namespace, models: Iterable[Model]) -> list[RuleWarning]:
+    """What rules hardly mean to ask of these models: the rules that are named, or the catalogue's where the models are."""
+    folder = args.rules or (CATALOG if is_within(args.path, MODELS) else None)
+    if folder is None:
+        return []
+    try:
+        return list(of_rules(load_rules(folder), models))
+    except RuleErrors:
+        if args.rules is not None:
+            raise
+        print(f"segue: {short(folder)} is not valid (`segue rules check`): left out here", file=sys.stderr)
+        return []
 
 
 def _candidates(model: Model) -> list[str]:

@@ -22,7 +22,8 @@ from cli.trial import share_of, source_of
 from online_models.compared import blocks, difference, figures, judged, losses, mean
 from online_models.contest import FEWEST
 from online_models.definition import Candidate, Model, Search
-from online_models.parse import LONGEST_MODEL_NAME, MOST_CANDIDATES
+from online_models.parse import MOST_CANDIDATES
+from online_models.part_reader import LONGEST_MODEL_NAME
 from online_models.rehearsal import Gathered, Rehearsal
 from online_models.search import CALIBRATE, changed
 from online_models.standard import standard_kit

@@ -32,3 +32,8 @@ def shown(path: Path) -> str:
         return str(path.relative_to(ROOT))
     except ValueError:
         return str(path)
+
+
+def is_within(path: Path, folder: Path) -> bool:
+    """Whether a path is the folder, or lies below it."""
+    return path.resolve().is_relative_to(folder)

@@ -30,14 +30,15 @@ class Target:
     """What is to be foretold at a moment: what happens in the `within` after it, the moment itself not included.
 
     `happens`: 1 if such an event comes, else 0. `absent`: 1 if none comes. `sum`: the sum of the numbers at `of` of all that come,
-    which is
-    known when the time is over.
+    which is known when the time is over. `line` and `column` are where `within` stands.
     """
 
     kind: Literal["happens", "absent", "sum"]
     ref: EventRef
     within: int
     of: str = ""
+    line: int = field(default=1, compare=False)
+    column: int = field(default=1, compare=False)
 
 
 @dataclass(frozen=True)

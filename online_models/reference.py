@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from online_models.parse import METRICS, OUTCOMES, TASKS
+from online_models.parse import TASKS
+from online_models.part_reader import METRICS, OUTCOMES
 from rules.kinds.kind import Key
 
 MODEL: Final = (

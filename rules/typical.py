@@ -17,7 +17,7 @@ from rules.journeys import Role, Trail
 from rules.kinds.sessions import Sessions
 from rules.newest import Newest
 from rules.plan import CompiledSegment
-from rules.slots import Anchors, First, Keyed, Numbers, Returns, Slot, Tallied, Times, Total
+from rules.slots import Anchors, Arrivals, First, Keyed, Numbers, Returns, Slot, Tallied, Times, Total
 
 DAYS: Final = 30
 VALUES: Final = 10
@@ -67,7 +67,7 @@ def _step(slot: Slot, day: int) -> str:
 def _counting(slot: Slot) -> Slot:
     """The slot, or one that keeps the same in the same way but reads its values where `_Thing` has them."""
     match slot:
-        case Times() | First() | Numbers() | Returns() | Anchors() | Sessions() | Tallied():
+        case Arrivals() | Times() | First() | Numbers() | Returns() | Anchors() | Sessions() | Tallied():
             return slot
         case Total():
             return Total(slot.key, "number", slot.merge)

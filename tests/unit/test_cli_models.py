@@ -117,6 +117,13 @@ def test_a_check_says_what_models_are_made_of(topics: ModelTopics, capsys: pytes
     assert max(map(len, out.splitlines())) <= 100
 
 
+def test_a_check_of_the_catalogue_is_what_there_is_without_a_folder(
+    topics: ModelTopics, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert models("check", "--json") == 0
+    assert "purchase" in [one["model"] for one in said(capsys)["models"]]
+
+
 def test_a_check_says_all_that_is_wrong(topics: ModelTopics, capsys: pytest.CaptureFixture[str]) -> None:
     folder("models", buys=BUYS.replace("recency", "recensy"), groups=GROUPS.replace("KMeans", "KMean"))
     assert models("check", "models") == 1

@@ -13,7 +13,8 @@ from jsonschema import Draft202012Validator
 from docs.generate_models import model_schema_text, models_page
 from online_models import reference
 from online_models.features import KINDS, FeatureKind
-from online_models.parse import KEYS, METRICS, TASKS, parse_model
+from online_models.parse import KEYS, TASKS, parse_model
+from online_models.part_reader import METRICS
 from online_models.schema import model_schema
 from profiles.document import load
 from rules.errors import RuleErrors

@@ -27,7 +27,7 @@ SCHEMAS = {
     for file in sorted((DOCS / "schemas").glob("*.json"))
     if file.stem not in ("rule", "model")  # what people write, see test_reference.py and test_models_reference.py
 }
-OF_MODELS = (Destination.LEARNER, Destination.MODEL_UPDATES, Destination.MODEL_QUALITY)  # see test_learning.py
+OF_MODELS = (Destination.LEARNER, Destination.MODEL_UPDATES, Destination.MODEL_QUALITY)  # see test_model_records.py
 TOPICS = {one: one.name.lower().replace("_", "-") for one in Destination if one not in OF_MODELS}
 
 formats = FormatChecker()

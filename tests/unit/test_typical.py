@@ -7,11 +7,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from online_models.features import KINDS, FeatureKind, FeatureSet, read_feature
 from profiles import Profile, decode_event
+from profiles.document import load
 from rules.compiler import compile_plan
+from rules.condition_reader import ConditionReader
 from rules.cost import bound, costs
 from rules.rule_set import load_directory
 from rules.ruled import live
+from rules.slots import Arrivals
 from rules.step import step
 from rules.typical import typical_bytes
 from shop import simulate
@@ -24,6 +28,15 @@ START = 1_767_225_600_000
 def test_it_is_something_and_within_the_bound(name: str) -> None:
     for slot in plan_of(RULES[name]).slots.values():
         assert 8 < typical_bytes(slot) <= bound(slot)
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
+def test_it_is_known_of_whatever_a_feature_keeps(kind: FeatureKind) -> None:
+    feature = read_feature(ConditionReader(), load(kind.example, "m.yaml"))
+    assert feature is not None
+    slots = compile_plan((), watches=[FeatureSet([feature])]).slots.values()
+    # A feature that looks at the newest event of all keeps nothing: the profile knows when that was.
+    assert all(typical_bytes(slot) >= (0 if isinstance(slot, Arrivals) else 8) for slot in slots)
 
 
 def size(condition: str) -> int:
