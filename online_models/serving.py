@@ -32,7 +32,7 @@ from online_models.example import Row
 from online_models.held import Held, Role, Said, Version, rounded
 from online_models.predictor import Output, Predictor
 from online_models.selection import OwnThresholds, mapped
-from online_models.waiting import MOST_WAITING, Examples
+from online_models.waiting import MOST_WAITING, Examples, packed
 from profiles.event import Event
 from profiles.profile import NEVER, Profile, message_digest
 from rules.compiled import moment
@@ -290,12 +290,12 @@ class Serving:
             if len(waiting) >= 2 * MOST_WAITING:
                 # The watermark is further behind than a window is long: the first one has ended for long.
                 decision.examples = decision.examples + examples.end(waiting, customer)
-            begun = examples.begin(profile, waiting, clock, row, served.predictions(row, found, profile), age)
-            if served.model.target is None:
-                decision.examples = [
-                    *decision.examples,
-                    examples.unlabelled(begun, max(clock, watermark + 1), customer),
-                ]
+            predictions = served.predictions(row, found, profile)
+            if served.model.target is not None:
+                examples.begin(profile, waiting, clock, row, predictions, age)
+                continue
+            example = examples.unlabelled(profile, clock, row, predictions, age, max(clock, watermark + 1), customer)
+            decision.examples = [*decision.examples, example]
 
     def tidy(self, profile: Profile, plan: Plan) -> None:
         """Let go of what is kept for models that are gone or mean something else; of one that is gone also the score, unless a rule asks
@@ -308,7 +308,9 @@ class Serving:
                 profile.scores.pop(name, None)
             if served is None or state[_DIGEST] != served.digest:
                 del profile.models[name]
-            elif has_changed and state[_INTERVAL]:
+                continue
+            state[_WAITING] = packed(state[_WAITING])
+            if has_changed and state[_INTERVAL]:
                 state[_INTERVAL], state[_AGAIN] = 0, state[_SCORED] + served.every
         profile.agenda = []
 

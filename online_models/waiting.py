@@ -8,14 +8,16 @@ outcomes come.
 With `Learning.outcomes` `at_once` such an event ends the waiting (`happens`, `absent`). What has come is learnt sooner then, but of the
 newest moments nothing else is: while traffic begins or grows, a model sees more of it than there is.
 
-A waiting example is `[at, row, predictions, segments, group, came, score age]`; `came` is the sum so far in millionths, or 1 once the event
-has come.
+A waiting example is `[at, came, said]`. `came` is the sum so far in millionths, or 1 once the event has come; `said` is what is known of
+the moment, `[row, predictions, segments, group, score age]`, as bytes (msgpack): profiles are read and written with almost every event,
+and what a window waits for changes none of it.
 """
 
 from __future__ import annotations
 
 from typing import Any, Final
 
+import msgspec
 import xxhash
 
 from online_models.definition import Model
@@ -37,8 +39,30 @@ GROUP_LENGTH: Final = 64
 _MOST_SUM: Final = 2**63 - 1
 _ALL: Final = 2**64
 
+_CAME: Final = 1
+
 Waiting = list[list[Any]]
 """Of one customer and model, ascending in `at`."""
+
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder().decode
+
+
+def packed(waiting: Waiting) -> Waiting:
+    """Waiting examples in the form that they have now; an older build has left them as `[at, row, predictions, ..., came, score age]`.
+
+    >>> ((at, came, said),) = packed([[5, [1.0], {}, [], "", 0, None]])
+    >>> at, came, _unpack(said)
+    (5, 0, [[1.0], {}, [], '', None])
+    """
+    found = []
+    for one in waiting:
+        if len(one) == 3:
+            found.append(one)
+            continue
+        at, row, predictions, segments, group, came, *age = one
+        found.append([at, came, _pack((row, predictions, segments, group, age[0] if age else None))])
+    return found
 
 
 class Examples:
@@ -70,13 +94,29 @@ class Examples:
         row: Row,
         predictions: dict[str, list[Any]],
         score_age: int | None = None,
-    ) -> list[Any]:
-        """Let an example wait for its outcome; the same as a list of its own where the model learns without one."""
+    ) -> None:
+        """Let an example wait for its outcome."""
+        waiting.append([at, 0, _pack(self._known(profile, row, predictions, score_age))])
+
+    def unlabelled(
+        self,
+        profile: Profile,
+        at: int,
+        row: Row,
+        predictions: dict[str, list[Any]],
+        score_age: int | None,
+        known: int,
+        customer: str,
+    ) -> Example:
+        """The example for a model that learns without outcomes."""
+        said = self._known(profile, row, predictions, score_age)
+        return Example(self.model.name, self.model.digest, customer, at, known, row, None, 1.0, *said[1:])
+
+    def _known(
+        self, profile: Profile, row: Row, predictions: dict[str, list[Any]], score_age: int | None
+    ) -> tuple[Row, dict[str, list[Any]], list[str], str, int | None]:
         names = sorted(name for name, entry in profile.segments.items() if entry[0])
-        begun = [at, row, predictions, names[:MOST_SEGMENTS], self.group(profile), 0, score_age]
-        if self.target is not None:
-            waiting.append(begun)
-        return begun
+        return row, predictions, names[:MOST_SEGMENTS], self.group(profile), score_age
 
     def due(self, waiting: Waiting) -> int:
         """When the first of them ends; NEVER if none waits."""
@@ -90,13 +130,13 @@ class Examples:
         if self._each is not None:
             number = sum(found for value in self._each(event) if (found := micros(value)) is not None)
             for one in meant:
-                one[5] = max(-_MOST_SUM, min(one[5] + number, _MOST_SUM))
+                one[_CAME] = max(-_MOST_SUM, min(one[_CAME] + number, _MOST_SUM))
             return []
         for one in meant:
-            one[5] = 1
+            one[_CAME] = 1
         if not self.at_once or not meant:
             return []
-        waiting[:] = [one for one in waiting if not one[5]]
+        waiting[:] = [one for one in waiting if not one[_CAME]]
         # Who learns has been told that the watermark was passed; what comes later than that is learnt next.
         known = max(time, watermark + 1)
         return [found for one in meant for found in self._labelled(one, known, customer)]
@@ -113,30 +153,21 @@ class Examples:
         one = waiting.pop(0)
         return self._labelled(one, one[0] + self.within, customer)
 
-    def unlabelled(self, one: list[Any], known: int, customer: str) -> Example:
-        """The example for a model that learns without outcomes."""
-        return self._example(one, None, known, 1.0, customer)
-
     def _labelled(self, one: list[Any], known: int, customer: str) -> list[Example]:
         """The example with what came of it; none where it is not of the share that is kept."""
-        label, weight = self._label(one[5]), 1.0
+        label, weight = self._label(one[_CAME]), 1.0
         if not label and self._kept < _ALL:
             if self._draw(customer, one[0], 1) >= self._kept:
                 return []
             weight = 1 / self.model.learning.negatives
-        return [self._example(one, label, known, weight, customer)]
+        row, *said = _unpack(one[2])
+        return [Example(self.model.name, self.model.digest, customer, one[0], known, row, label, weight, *said)]
 
     def _label(self, came: int) -> float:
         assert self.target is not None
         if self.target.kind == "sum":
             return came / MICROS
         return float(bool(came) == (self.target.kind == "happens"))
-
-    def _example(self, one: list[Any], label: float | None, known: int, weight: float, customer: str) -> Example:
-        at, row, predictions, segments, group, _, *age = one  # of a profile of before there is none
-        model = self.model
-        said = (predictions, segments, group, *age)
-        return Example(model.name, model.digest, customer, at, known, row, label, weight, *said)
 
     def _draw(self, customer: str, at: int, seed: int) -> int:
         text = f"{self.model.name}\0{customer}\0{at}".encode("utf-8", "surrogatepass")

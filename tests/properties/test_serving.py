@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 import online_models.serving
 from online_models.definition import Learning, Model, Target
@@ -183,15 +184,14 @@ def leaks(one: Example, served: Model, applied: list[Event]) -> bool:
 class ReadsLate(Examples):
     """A leak: the row is that of the moment at which the outcome is known."""
 
-    def begin(self, profile: Profile, *told: Any) -> list[Any]:
-        begun = super().begin(profile, *told)
+    def begin(self, profile: Profile, *told: Any) -> None:
+        super().begin(profile, *told)
         self.profile = profile
-        return begun
 
-    def _example(self, one: Any, label: Any, known: int, weight: float, customer: str) -> Example:
+    def _labelled(self, one: Any, known: int, customer: str) -> list[Example]:
         times = next(iter(self.profile.slots.values()))
-        one[1] = [float(sum(known - 40 < time <= known for time in times)), None]
-        return super()._example(one, label, known, weight, customer)
+        late: Any = [float(sum(known - 40 < time <= known for time in times)), None]
+        return [structs.replace(found, row=late) for found in super()._labelled(one, known, customer)]
 
 
 class CountsTheMoment(Examples):
