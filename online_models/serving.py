@@ -361,7 +361,7 @@ def advance(
 
     `Decision.examples` are those whose outcome is known by it, `Decision.next_timer` heeds what models wait for.
     """
-    if profile is not None and serving is not None and type(happening) is not Timer and profile.agenda:
+    if profile is not None and serving is not None and len(profile.agenda) == _AGENDA and type(happening) is not Timer:
         # The common case by itself: nothing is due before the event, nothing waits for it, and most events change nothing for any model.
         event: Event = happening  # type: ignore[assignment]
         due, free, pending, made_for, changed = profile.agenda
@@ -405,8 +405,8 @@ def _advance(
         return step(profile, rules, happening, watermark, None, customer)
     if (
         profile is not None
-        and profile.models
-        and (not profile.agenda or profile.agenda[_FOR] != rules.code ^ serving.code)
+        and (profile.models or profile.agenda)
+        and (len(profile.agenda) != _AGENDA or profile.agenda[_FOR] != rules.code ^ serving.code)
     ):
         serving.tidy(profile, rules.plan)
         serving.plan_ahead(profile, rules)

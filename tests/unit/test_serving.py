@@ -216,6 +216,47 @@ def test_what_happens_again_changes_nothing_and_nothing_is_kept_of_it() -> None:
     assert [(one.label, one.labelled_at - T) for one in one.examples] == [(1.0, 30)]
 
 
+@pytest.mark.parametrize("second", ["A", "C"])
+@pytest.mark.parametrize("other_rules", [False, True])
+def test_a_change_that_was_noted_is_caught_up_with_also_under_other_rules(second: str, other_rules: bool) -> None:
+    one = customer(model(scoring=Scoring(10)), says=lambda row: 0.5)
+    hand(one, "A", 0)
+    hand(one, second, 3)
+    assert one.profile is not None
+    if other_rules:
+        one.profile.agenda[3] += 1
+    hand(one, "C", 9)
+    assert scored_at(one) == 0
+    hand(one, "C", 10)
+    assert scored_at(one) == (10 if second == "A" else 0)
+
+
+@pytest.mark.parametrize("with_age", [True, False])
+def test_what_an_older_build_has_left_is_gone_on_from(with_age: bool) -> None:
+    one = customer(model(BOUGHT, scoring=Scoring(10), learning=Learning(100)), says=lambda row: 0.5)
+    hand(one, "A", 0)
+    assert one.profile is not None
+    old = [T, [1.0, None], {"one": [1, 0.5]}, ["likely"], "f", 0, *([7] if with_age else [])]
+    one.profile.models["m"][6] = [old]
+    one.profile.agenda = one.profile.agenda[:4]
+    hand(one, "Order", 5)
+    hand(one, "A", 12)
+    assert scored_at(one) == 12
+    one.wake(T + 30, "each")
+    (learnt,) = one.examples
+    assert (learnt.label, learnt.at, learnt.row, learnt.predictions) == (1.0, T, [1.0, None], {"one": [1, 0.5]})
+    assert (learnt.segments, learnt.group, learnt.score_age) == (["likely"], "f", 7 if with_age else None)
+
+
+def test_an_agenda_of_an_older_build_does_no_harm_where_no_model_knows_the_customer() -> None:
+    one = customer(model(BOUGHT))
+    hand(one, "C", 0)
+    assert one.profile is not None
+    one.profile.models, one.profile.agenda = {}, [2**62, 0, 2**62, 1]
+    hand(one, "A", 1)
+    assert scored_at(one) is None and one.profile.models
+
+
 def test_an_event_beyond_the_watermark_is_learnt_after_what_was_learnt_already() -> None:
     one = customer(model(BOUGHT, learning=AT_ONCE))
     hand(one, "A", 0)
