@@ -55,9 +55,6 @@ def test_an_example_knows_how_old_the_score_before_was() -> None:
     one = customer(model(BOUGHT), says=lambda row: 0.5)
     hand(one, "A", 0)
     hand(one, "A", 7)
-    assert one.profile is not None
-    # What waits in a profile of before does not know.
-    one.profile.models["m"][6][0].pop()
     hand(one, "A", 9)
     one.wake(T + 100, "each")
     assert [(example.at - T, example.score_age) for example in one.examples] == [(0, None), (7, 7), (9, 2)]
