@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
@@ -53,19 +53,35 @@ def run(args: argparse.Namespace) -> int:
 
 def _of_models(args: argparse.Namespace, rules: RuleSet) -> list[RuleWarning]:
     """What the rules hardly mean to ask of models: the models that are named, or the catalogue's where the rules are."""
-    folder = args.models or (MODELS if is_within(args.path, CATALOG) else None)
-    if folder is None or not any(one.condition.scores for one in rules.plan.segments):
+    if not any(one.condition.scores for one in rules.plan.segments):
         return []
-    # They take their time, which rules that ask no model need not wait for.
-    from cli.model_files import load_models
-    from online_models.doubts import of_rules
 
+    def look(folder: Path) -> Iterable[RuleWarning]:
+        # They take their time, which rules that ask no model need not wait for.
+        from cli.model_files import load_models
+        from online_models.doubts import of_rules
+
+        return of_rules(rules, load_models(folder).models)
+
+    return warned_beside(args.models, MODELS if is_within(args.path, CATALOG) else None, "models check", look)
+
+
+def warned_beside(
+    named: Path | None, usual: Path | None, check: str, look: Callable[[Path], Iterable[RuleWarning]]
+) -> list[RuleWarning]:
+    """What `look` warns of beside the files of a folder: the one that is named, else the usual one if there is any.
+
+    Where the usual one is not valid, which `segue CHECK` would say, that is said and nothing is warned of.
+    """
+    folder = named or usual
+    if folder is None:
+        return []
     try:
-        return list(of_rules(rules, load_models(folder).models))
+        return list(look(folder))
     except RuleErrors:
-        if args.models is not None:
+        if named is not None:
             raise
-        print(f"segue: {short(folder)} is not valid (`segue models check`): left out here", file=sys.stderr)
+        print(f"segue: {short(folder)} is not valid (`segue {check}`): left out here", file=sys.stderr)
         return []
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from cli.changes import plain
-from cli.check import print_remark
+from cli.check import print_remark, warned_beside
 from cli.model_files import load_models, most_waiting, target_words, typical_state, when_words
 from cli.model_view import table, wide
 from cli.paths import CATALOG, MODELS, is_within
@@ -21,7 +20,7 @@ from cli.target import read_settings
 from online_models.definition import Model
 from online_models.doubts import of_models, of_rules
 from online_models.making import columns_of
-from rules.errors import RuleErrors, RuleWarning
+from rules.errors import RuleWarning
 
 if TYPE_CHECKING:
     from cli.models import AddModelAction
@@ -74,16 +73,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _of_rules(args: argparse.Namespace, models: Iterable[Model]) -> list[RuleWarning]:
     """What rules hardly mean to ask of these models: the rules that are named, or the catalogue's where the models are."""
-    folder = args.rules or (CATALOG if is_within(args.path, MODELS) else None)
-    if folder is None:
-        return []
-    try:
-        return list(of_rules(load_rules(folder), models))
-    except RuleErrors:
-        if args.rules is not None:
-            raise
-        print(f"segue: {short(folder)} is not valid (`segue rules check`): left out here", file=sys.stderr)
-        return []
+    usual = CATALOG if is_within(args.path, MODELS) else None
+    return warned_beside(args.rules, usual, "rules check", lambda folder: of_rules(load_rules(folder), models))
 
 
 def _candidates(model: Model) -> list[str]:
