@@ -104,34 +104,22 @@ class Held:
 
     def score(self, row: Row, previous: Output | None = None) -> Said | None:
         """Version and output of the champion for a row; None where there is none, or it cannot tell. `previous` is the score so far."""
-        champion = self.champion
-        if champion is None or champion.predictor is None:
-            return None
-        # The common case by itself: as `_output`, in one call.
-        try:
-            output = champion.predictor.predict(row, previous)
-        except Exception as error:  # noqa: BLE001  (whatever a model does, customers go on without it, and it is reported)
-            self._break(champion, f"{type(error).__name__} in predict")
-            return None
-        if type(output) is float and -_EXACT < output < _EXACT and self.is_number:
-            self.counts["predicted"] += 1
-            return champion.version, round(output * _UNIT) / _UNIT
-        return self._checked(champion, output)
+        return None if self.champion is None else self._output(self.champion, row, previous)
 
     def predictions(self, row: Row, scored: Said | None = None) -> dict[str, list[Any]]:
         """What every candidate says of a row: `[version, output]` by its name. `scored` is what `score` has just said of it, if it has."""
         said = {
-            name: scored if scored is not None and one is self.champion else self._output(one, row)
+            name: scored if scored is not None and one is self.champion else self._output(one, row, None)
             for name, one in self.versions.items()
         }
         return {name: list(found) for name, found in sorted(said.items()) if found is not None}
 
-    def _output(self, one: Version, row: Row) -> Said | None:
+    def _output(self, one: Version, row: Row, previous: Output | None) -> Said | None:
         if one.predictor is None:
             return None
         try:
-            output = one.predictor.predict(row, None)
-        except Exception as error:  # noqa: BLE001  (as above)
+            output = one.predictor.predict(row, previous)
+        except Exception as error:  # noqa: BLE001  (whatever a model does, customers go on without it, and it is reported)
             self._break(one, f"{type(error).__name__} in predict")
             return None
         return self._checked(one, output)

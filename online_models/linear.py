@@ -6,13 +6,12 @@ plain numbers as long as nothing is learnt. A scorer freezes each version it get
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, Final
 
 from river import linear_model, optim, preprocessing
 
-from online_models.calibration import LEAST, Platt, clamped, logit, sigmoid
+from online_models.calibration import Platt, clamped, logit, sigmoid
 from online_models.encoding import LARGEST, HashColumn, OnehotColumn, TargetColumn, value_of
 from online_models.example import Row
 from online_models.predictor import Output, Predictor
@@ -102,9 +101,7 @@ class FrozenLinear:
             return self._predictor.predict(row)
         if self._curve is not None:
             slope, shift = self._curve
-            z = shift + slope * (z if -_MOST_ODDS < z < _MOST_ODDS else _MOST_ODDS if z > 0.0 else -_MOST_ODDS)
-            said = 1.0 / (1.0 + math.exp(-z)) if z > -700.0 else 0.0
-            return said if LEAST <= said <= 1.0 - LEAST else clamped(said)
+            return clamped(sigmoid(slope * min(max(z, -_MOST_ODDS), _MOST_ODDS) + shift))
         if not self._logistic:
             return z
         said = sigmoid(z) if -_CERTAIN <= z <= _CERTAIN else float(z > 0)

@@ -11,11 +11,7 @@ is caught up with at the customer's next event. Without a change the customer is
 and so on: as often as a silent customer is worth it, until the profile expires. An example may begin wherever the customer is scored (also
 while no version of the model is known: that is how one comes about). So a model learns from such rows as it is asked about.
 
-`Profile.models` has for each model `[due, digest, scored, again, interval, next example, waiting]`: `due` is the next moment of all,
-`digest` that of the definition, `scored` when the customer was scored last, `again` when that is due without another change (NEVER:
-not), `interval` how long the refresh in progress takes (0: a change is to be caught up with), `next example` the earliest moment of
-another one, `waiting` the examples that wait (`online_models.waiting`). It goes when the profile expires, and when the model is gone or
-its definition has another meaning.
+What a profile keeps of each model is described in `online_models.served`.
 
 `Profile.agenda` is `[due, free, pending, for, changed]`: the earliest `due` of all; the moment before which a change need only be noted;
 the earliest moment at which a change so noted, or a refresh, may be due; which rules and models that was worked out for; and a mask of
@@ -25,14 +21,15 @@ the models (by their place) that something has changed for. In `models` that is 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from online_models.definition import Model
 from online_models.example import Row
 from online_models.held import Held, Role, Said, Version, rounded
 from online_models.predictor import Output, Predictor
 from online_models.selection import OwnThresholds, mapped
-from online_models.waiting import MOST_WAITING, Examples, packed
+from online_models.served import AGAIN, DIGEST, DUE, INTERVAL, NEXT_EXAMPLE, SCORED, WAITING, Features, Served
+from online_models.waiting import MOST_WAITING, packed
 from profiles.event import Event
 from profiles.profile import NEVER, Profile, message_digest
 from rules.compiled import moment
@@ -41,16 +38,8 @@ from rules.membership import Run
 from rules.plan import Plan
 from rules.predicates import Predicate
 from rules.step import Decision, Rules, Timer, count, is_looked_at, step
-from rules.watch import Watch
 
 _DUE: Final = 0
-_DIGEST: Final = 1
-_SCORED: Final = 2
-_AGAIN: Final = 3
-_INTERVAL: Final = 4
-_NEXT_EXAMPLE: Final = 5
-_WAITING: Final = 6
-
 _PENDING: Final = 2
 _FOR: Final = 3
 _CHANGED: Final = 4
@@ -60,69 +49,6 @@ _AGENDA: Final = 5
 
 MOST_REASONS: Final = 10
 """Features that an explanation of a score names."""
-
-
-class Features(Watch, Protocol):
-    """The features of one model, attached to the plan that customers are evaluated under."""
-
-    def read(self, profile: Profile, clock: int) -> Row:
-        """Their values at a moment, as what is in the profile says."""
-
-
-class Served:
-    """One model as it is served under one plan. `bit` is that of its watch in `Decision.watched`, `mask` has it alone."""
-
-    def __init__(self, model: Model, features: Features, bit: int, zone: str, held: Held) -> None:
-        self.name = model.name
-        self.model = model
-        self.features = features
-        self.mask = 1 << bit
-        self.held = held
-        self.digest = message_digest(model.digest)
-        self.every = model.scoring.every
-        refresh = model.scoring.refresh
-        self.refresh = None if refresh is None else max(refresh, self.every, 1)
-        self.examples = Examples(model, zone)
-
-    def level(self, version: Version, profile: Profile) -> float | None:
-        """The threshold that a version has for the customer's group; None where it is the one for all."""
-        own = version.thresholds
-        if own is None or not own.are_meant_by(self.model.fairness):
-            return None
-        return own.groups.get(self.examples.group(profile))
-
-    def shown(self, champion: Version, output: Output, profile: Profile) -> Output:
-        """What rules are to see of what the champion says."""
-        level = self.level(champion, profile)
-        if level is None or champion.thresholds is None or not isinstance(output, float):
-            return output
-        return mapped(output, champion.thresholds.common, level)
-
-    def predictions(self, row: Row, said: Said | None, profile: Profile) -> dict[str, list[Any]]:
-        """What all candidates say, as they say it, for an example to keep; beside it the threshold of the customer's group."""
-        found = self.held.predictions(row, said)
-        for name, one in found.items():
-            if (level := self.level(self.held.versions[name], profile)) is not None:
-                one.append(level)
-        return found
-
-    def is_timed(self, plan: Plan) -> bool:
-        """Whether the customer is scored without an event, too: a rule asks for the score, or the model says how often."""
-        return self.refresh is not None or self.name in plan.by_score
-
-    def scored(self, state: list[Any], clock: int) -> None:
-        """Note that the customer is scored at `clock`, and when that is due again if nothing changes."""
-        state[_SCORED] = clock
-        if self.refresh is None:
-            state[_INTERVAL], state[_AGAIN] = 1, NEVER
-            return
-        state[_INTERVAL] = 2 * state[_INTERVAL] or self.refresh
-        state[_AGAIN] = clock + state[_INTERVAL]
-
-    def is_example(self, state: list[Any], clock: int, customer: str) -> bool:
-        """Whether an example begins, where it may; whether or not this moment is of the sampled share, the next one has to wait."""
-        state[_NEXT_EXAMPLE] = clock + self.examples.apart
-        return self.examples.is_sampled(customer, clock)
 
 
 class Serving:
@@ -189,12 +115,12 @@ class Serving:
             _, _, scored, again, interval, _, waiting = state
             is_timed = served.refresh is not None or served.name in awaited
             if interval and changed & served.mask:
-                interval = state[_INTERVAL] = 0
-                again = state[_AGAIN] = scored + served.every
+                interval = state[INTERVAL] = 0
+                again = state[AGAIN] = scored + served.every
             next_due = waiting[0][0] + served.examples.within if waiting else NEVER
             if is_timed and again < next_due:
                 next_due = again
-            state[_DUE] = next_due
+            state[DUE] = next_due
             if next_due < due:
                 due = next_due
             if again < pending:
@@ -223,12 +149,12 @@ class Serving:
                 if state is None:
                     # As if scored so long ago that it may be again.
                     state = states[served.name] = [NEVER, served.digest, clock - served.every, NEVER, 0, 0, []]
-                state[_INTERVAL] = 0
-                free = state[_SCORED] + served.every
+                state[INTERVAL] = 0
+                free = state[SCORED] + served.every
                 if clock < free:
-                    state[_AGAIN] = free
+                    state[AGAIN] = free
                     continue
-            elif state is None or state[_AGAIN] > clock:
+            elif state is None or state[AGAIN] > clock:
                 continue
             due.append((served, state))
         if due:
@@ -241,7 +167,7 @@ class Serving:
             (served, state)
             for served in self._all
             if (state := profile.models.get(served.name)) is not None
-            and state[_AGAIN] <= moment
+            and state[AGAIN] <= moment
             and served.is_timed(rules.plan)
         ]
         for served, _ in due:
@@ -264,7 +190,7 @@ class Serving:
         begin: list[tuple[Served, list[Any], Row, Said | None, int | None]] = []
         for served, state in due:
             served.scored(state, clock)
-            is_example = clock >= state[_NEXT_EXAMPLE] and served.is_example(state, clock, customer)
+            is_example = clock >= state[NEXT_EXAMPLE] and served.is_example(state, clock, customer)
             name, held = served.name, served.held
             champion, before = held.champion, written.get(name)
             age = clock - before[1] if before is not None else None
@@ -286,7 +212,7 @@ class Serving:
         if scores:
             Run(profile, rules, decision, customer).rescore(scores, clock)
         for served, state, row, found, age in begin:
-            examples, waiting = served.examples, state[_WAITING]
+            examples, waiting = served.examples, state[WAITING]
             if len(waiting) >= 2 * MOST_WAITING:
                 # The watermark is further behind than a window is long: the first one has ended for long.
                 decision.examples = decision.examples + examples.end(waiting, customer)
@@ -306,12 +232,12 @@ class Serving:
             served = self.models.get(name)
             if served is None and name not in plan.by_score:
                 profile.scores.pop(name, None)
-            if served is None or state[_DIGEST] != served.digest:
+            if served is None or state[DIGEST] != served.digest:
                 del profile.models[name]
                 continue
-            state[_WAITING] = packed(state[_WAITING])
-            if has_changed and state[_INTERVAL]:
-                state[_INTERVAL], state[_AGAIN] = 0, state[_SCORED] + served.every
+            state[WAITING] = packed(state[WAITING])
+            if has_changed and state[INTERVAL]:
+                state[INTERVAL], state[AGAIN] = 0, state[SCORED] + served.every
         profile.agenda = []
 
     def reasons(self, model: str, profile: Profile, clock: int) -> dict[str, Any] | None:
@@ -364,7 +290,7 @@ def advance(
     if profile is not None and serving is not None and len(profile.agenda) == _AGENDA and type(happening) is not Timer:
         # The common case by itself: nothing is due before the event, nothing waits for it, and most events change nothing for any model.
         event: Event = happening  # type: ignore[assignment]
-        due, free, pending, made_for, changed = profile.agenda
+        due, _, _, made_for, _ = profile.agenda
         if (
             due > event.event_time
             and due > watermark
@@ -372,22 +298,7 @@ def advance(
             and not serving.awaits(event.name)
         ):
             after, decision = count(profile, rules, event, watermark)
-            if after is not profile:
-                return _counted(after, rules, serving, event, watermark, decision, True)
-            if decision.outcome == "applied":
-                clock = after.latest if after.latest > watermark else watermark
-                new = decision.watched & ~changed
-                if pending <= clock or (new and free <= clock):
-                    serving.look(after, rules, decision, event.customer, clock, watermark)
-                    decision.next_timer = _next_timer(after, rules)
-                    return after, decision
-                if new:
-                    after.agenda[_CHANGED] = changed | new
-                    if free < pending:
-                        after.agenda[_PENDING] = free
-            if due < decision.next_timer:
-                decision.next_timer = due
-            return after, decision
+            return _heeded(after, rules, serving, event, watermark, decision, after is not profile)
     return _advance(profile, rules, serving, happening, watermark, customer)
 
 
@@ -463,13 +374,31 @@ def _counted(
     decision: Decision,
     is_other: bool,
 ) -> tuple[Profile | None, Decision]:
-    """What models make of an event after the step; `is_other`: when to look next is no more what it was."""
+    """What models make of an event after the step, which examples may wait for; `is_other`: when to look next is no more what it was."""
+    if (
+        decision.outcome == "applied"
+        and profile is not None
+        and profile.models
+        and (targets := serving.targets(event.name))
+    ):
+        is_other = _label(profile, targets, event, watermark, decision) or is_other
+    return _heeded(profile, rules, serving, event, watermark, decision, is_other)
+
+
+def _heeded(
+    profile: Profile | None,
+    rules: Rules,
+    serving: Serving,
+    event: Event,
+    watermark: int,
+    decision: Decision,
+    is_other: bool,
+) -> tuple[Profile | None, Decision]:
+    """The customer is scored if an event has made that due; else it is noted what has changed."""
     if profile is None:
         return None, decision
     due, free, pending, _, changed = profile.agenda or _UNKNOWN
     if decision.outcome == "applied":
-        if (targets := serving.targets(event.name)) and profile.models:
-            is_other = _label(profile, targets, event, watermark, decision) or is_other
         clock = profile.latest if profile.latest > watermark else watermark
         new = decision.watched & ~changed
         if pending <= clock or (new and free <= clock):
@@ -494,8 +423,8 @@ def _label(
     found = False
     for served, is_meant in targets:
         state = profile.models.get(served.name)
-        if state is not None and state[_WAITING] and (is_meant is None or is_meant(event)):
-            ended = served.examples.take(state[_WAITING], event, watermark, event.customer)
+        if state is not None and state[WAITING] and (is_meant is None or is_meant(event)):
+            ended = served.examples.take(state[WAITING], event, watermark, event.customer)
             decision.examples = decision.examples + ended
             found = True
     return found
@@ -524,7 +453,7 @@ class _Passing:
         profile, rules, serving = self.profile, self.rules, self.serving
         timed = [name for name in profile.models if serving.models[name].is_timed(rules.plan)]
         while timed:
-            again = min(profile.models[name][_AGAIN] for name in timed)
+            again = min(profile.models[name][AGAIN] for name in timed)
             if again > to or again >= self.expires:
                 break
             _, decision = step(profile, rules, Timer(again), again, None, self.customer)
@@ -536,7 +465,7 @@ class _Passing:
     def settle(self, until: int) -> None:
         """End the examples whose window is over."""
         for name, state in self.profile.models.items():
-            self.decision.examples += self.serving.models[name].examples.settle(state[_WAITING], until, self.customer)
+            self.decision.examples += self.serving.models[name].examples.settle(state[WAITING], until, self.customer)
 
     def expire(self) -> None:
         """Of a profile that is gone, the examples whose outcome was known before; that of the others never will be."""

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-import online_models.serving
+import online_models.served
 from online_models.definition import Learning, Model, Target
 from online_models.example import Example
 from online_models.serving import Serving, advance
@@ -219,7 +219,7 @@ class KnowsTooEarly(Examples):
 @pytest.mark.parametrize("outcomes", ["together", "at_once"])
 @pytest.mark.parametrize("of", [Examples, ReadsLate, CountsTheMoment, KnowsTooEarly])
 def test_a_planted_leak_is_found(monkeypatch: pytest.MonkeyPatch, of: type[Examples], outcomes: Any) -> None:
-    monkeypatch.setattr(online_models.serving, "Examples", of)
+    monkeypatch.setattr(online_models.served, "Examples", of)
     served = model(Target("happens", EventRef("B"), 30), learning=Learning(5, outcomes=outcomes))
     customer = Served([], [served])
     story = [
