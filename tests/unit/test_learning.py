@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any, get_args, get_type_hints
 
@@ -226,6 +227,20 @@ def test_a_large_version_is_read_beside_the_batches_and_adopted_between_two() ->
     assert shop.counts["models_accepted"] == 3
 
 
+def test_a_small_version_does_not_wait_for_a_large_one_that_is_being_read() -> None:
+    shop = Shop()
+    shop.model(version(1))
+    shop.model(version(2, body=b"slow0.9" + bytes(SMALL)))
+    assert shop.model(version(3, "tree", b"0.25", role="challenger")) == 0, "it is adopted behind the large one"
+    assert shop.foretold() == {"line": [1, 0.5]}
+    shop.reading.go_on.set()
+    adoption = shop.worker.adoption
+    assert adoption is not None
+    for _, _, future in adoption._reading:
+        future.result(60)
+    assert shop.foretold() == {"line": [2, 0.9], "tree": [3, 0.25]}
+
+
 @pytest.mark.parametrize("size", [0, SMALL])
 def test_thresholds_come_with_their_version(size: int) -> None:
     shop, own = Shop(), OwnThresholds("gender", 0.5, {"f": 0.4})
@@ -422,8 +437,8 @@ def restore(data: bytes, models: Sequence[Model]) -> tuple[FakeLearner, list[Pub
 class Asker:
     """Asks the learner's worker, and keeps what it says."""
 
-    def __init__(self) -> None:
-        self.worker = LearningWorker(Learning(parse, FakeLearner, restore))
+    def __init__(self, clock: Callable[[], float] = lambda: 0.0) -> None:
+        self.worker = LearningWorker(Learning(parse, FakeLearner, restore), clock)
         self.counts: Counter[str] = Counter()
         self.said: list[Any] = []
         assert self.ask(HELLO, PROTOCOL_VERSION, 0, 1, b"{}")[0].startswith("learner")
@@ -457,6 +472,22 @@ def test_examples_are_learnt_a_few_at_a_time_until_it_is_no_longer_behind(monkey
     assert [asker.ask(WATERMARK, 5) for _ in range(3)] == [[True], [False], [False]]
     assert [key for _, key, _ in asker.said] == [b"churn/line/1", b"churn/line/2", b"churn/line/3", b"churn/line/5"]
     assert asker.counts == {"examples_taken": 5, "examples_learnt": 4, "versions_published": 4}
+
+
+@pytest.mark.parametrize(("step", "learnt"), [(0.25, [4, 2]), (0.5, [2, 2, 2]), (1.0, [1] * 6)])
+def test_a_frame_ends_when_its_time_is_over(monkeypatch: pytest.MonkeyPatch, step: float, learnt: list[int]) -> None:
+    """Five hundred examples of a large forest once took most of the time after which a worker counts as dead."""
+    monkeypatch.setattr(module, "STEP", 1)
+    asker = Asker(itertools.count(0.0, step).__next__)
+    asker.define(3)
+    asker.examples(1, 2, 3, 4, 5, 6)
+    found = []
+    behind = True
+    while behind:
+        before = asker.counts["examples_learnt"]
+        (behind,) = asker.ask(WATERMARK, 6)
+        found.append(asker.counts["examples_learnt"] - before)
+    assert found == learnt
 
 
 def test_definitions_are_followed_once_though_every_subtask_says_them() -> None:
