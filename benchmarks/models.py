@@ -2,49 +2,43 @@
 
 How good they get is measured on histories that lie beside the project (`../shared/data`; what is not there is left out) and on
 planted changes; see `benchmarks.model_quality`. What they cost is processor time in one thread: of what they add to an event, of an
-example learnt, and of reading a large forest.
+example learnt; and of a large forest, how long it takes to publish and to read, see `benchmarks.forest`.
 """
 
 from __future__ import annotations
 
 import gc
 import random
-import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import model_quality
+from benchmarks import forest, model_quality
 from benchmarks.engine import Rules
 from benchmarks.model_quality import PURCHASE, RETAIL, TELCO
 from benchmarks.results import deliver, machine, options
 from benchmarks.workload import Workload, copy_rules
 from online_models import making
-from online_models.definition import Candidate, Learning, Model, Scoring, Step
+from online_models.definition import Learning, Model, Scoring
 from online_models.example import Example
-from online_models.features import Column, FeatureSet
+from online_models.features import FeatureSet
 from online_models.learner import Learner
 from online_models.parse import parse_models
-from online_models.pipelines import make_predictor
 from online_models.serving import Serving, advance
 from online_models.standard import standard_kit
-from online_models.storage import decode_predictor, encode_predictor
 from profiles import Event, Profile, decode_event
 from rules.compiler import compile_plan
 from rules.definition import Segment
 from rules.rule_set import load_directory
 from rules.step import step
 
-FOREST_BYTES: Final = 10_000_000
 NEVER: Final = 2**62
 
 
@@ -166,65 +160,6 @@ def learning(quick: bool) -> dict[str, float]:
     return {"examples": count, "published": published, "examples_per_second": round(count / taken)}
 
 
-# --- reading ----------------------------------------------------------------------------------------------------------
-
-
-def forest(quick: bool) -> dict[str, float]:
-    """How long it takes to read a forest of ten megabytes as it lies in a version, which is compressed (less with `quick`); the longest
-    time that a thread which goes on meanwhile, as a worker does with its batches, does not get its turn, until the one before has been
-    let go of; and how long the learner takes to write it."""
-    trees = 5 if quick else 50
-    grown = MappingProxyType(
-        {"n_models": trees, "grace_period": 40, "max_depth": 16, "max_features": "all", "seed": 1, "delta": 0.5}
-    )
-    candidate = Candidate("forest", (Step("ARFClassifier", grown),))
-    model = Model("forest", "classification", (), (candidate,))
-    columns = [Column(f"f{number}", False) for number in range(40)]
-    predictor = make_predictor(model, candidate, columns)
-    dice = random.Random(1)
-    learnt, data, written = 0, b"", 0.0
-    most = 500 if quick else 5_000
-    while learnt < most and len(data) < FOREST_BYTES:
-        for _ in range(500):
-            row = [dice.gauss(0.0, 1.0) for _ in columns]
-            predictor.learn(row, float(sum(row[:3]) * row[4] > 0), 1.0)
-        learnt += 500
-        begun = time.process_time()
-        data = encode_predictor(predictor)
-        written = time.process_time() - begun
-    taken = []
-    for _ in range(3):
-        gc.collect()
-        begun = time.process_time()
-        decode_predictor(model, candidate, columns, data)
-        taken.append(time.process_time() - begun)
-    pauses = [_longest_pause(lambda: decode_predictor(model, candidate, columns, data)) for _ in range(3)]
-    return {
-        "megabytes": round(len(data) / 1e6, 2),
-        "examples": learnt,
-        "write_ms": round(written * 1e3),
-        "read_ms": round(statistics.median(taken) * 1e3),
-        "longest_pause_ms": round(statistics.median(pauses) * 1e3),
-    }
-
-
-def _longest_pause(read: Callable[[], Any]) -> float:
-    """The longest time (seconds) between two turns of this thread while another reads, and while what was read is let go of here."""
-    gc.collect()
-    gc.disable()
-    longest, last = 0.0, time.perf_counter()
-    with ThreadPoolExecutor(1) as reader:
-        reading = reader.submit(read)
-        while not reading.done():
-            sum(range(1_000))
-            now = time.perf_counter()
-            longest, last = max(longest, now - last), now
-    del reading
-    longest = max(longest, time.perf_counter() - last)
-    gc.enable()
-    return longest
-
-
 # --- all of it --------------------------------------------------------------------------------------------------------
 
 
@@ -239,7 +174,7 @@ def perform(folder: Path, quick: bool) -> dict[str, Any]:
         "shop_drift": model_quality.shop_drift(),
         "scoring": scoring(folder, quick),
         "learning": learning(quick),
-        "forest": forest(quick),
+        "forest": forest.measure(quick),
     }
 
 
@@ -261,7 +196,7 @@ def table(found: dict[str, Any]) -> str:
                 if name in found[key]:
                     one = found[key][name]
                     lines.append(f"| {said} | {one['log_loss']:.4f} | {one['roc_auc']:.4f} |")
-    drift, losses, cost = found["drift"], found["drift"]["log_loss"], found["scoring"]
+    drift, losses, cost, large = found["drift"], found["drift"]["log_loss"], found["scoring"], found["forest"]
     reported = "never" if drift["reported_after"] is None else f"after {drift['reported_after']} examples"
     lines += [
         "",
@@ -277,9 +212,10 @@ def table(found: dict[str, Any]) -> str:
         f"| added where the customer is scored | {cost['micros_added_when_scored']:.2f} µs |",
         f"| added where scoring is put off | {cost['micros_added_when_put_off']:.2f} µs |",
         f"| examples learnt a second, logistic regression | {found['learning']['examples_per_second']:,} |",
-        f"| writing a forest of {found['forest']['megabytes']:.1f} MB, by the learner | {found['forest']['write_ms']:,} ms |",
-        f"| reading a forest of {found['forest']['megabytes']:.1f} MB, beside the batches | {found['forest']['read_ms']:,} ms |",
-        f"| the longest that batches wait for it | {found['forest']['longest_pause_ms']:,} ms |",
+        f"| examples learnt a second, {large['trees']} trees of {large['megabytes']:.1f} MB | {large['examples_per_second']:,} |",
+        f"| making a version of that forest, in the learner | {large['publish_ms']:,} ms |",
+        f"| reading it, beside the batches | {large['read_ms']:,} ms |",
+        f"| the longest that batches wait for it, and for the one before to go | {large['longest_pause_ms']:,} ms |",
     ]
     return "\n".join(lines)
 

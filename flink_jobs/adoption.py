@@ -1,7 +1,8 @@
 """Versions of models on their way to the customers: read beside the batches, adopted between two.
 
 To read a large version takes seconds, and the job must not stand still for so long. So it is read in a thread, which takes its turns with
-the batches, and customers are scored by the version before until it is there. Small ones are read at once.
+the batches, and customers are scored by the version before until it is there. Small ones are read at once, unless a large one is being
+read before them.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ class Adoption:
         served = serving.models.get(record.header.model)
         if served is None:
             return
-        if now or size <= SMALL:
+        if now or (size <= SMALL and not self._reading):
             self.adopt_read(serving, wait=True)
             done: Future[Made] = Future()
             try:

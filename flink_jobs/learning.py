@@ -7,7 +7,9 @@ operator with each checkpoint, and comes back after a failure.
 from __future__ import annotations
 
 import sys
+import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -41,7 +43,13 @@ from online_models.version import ModelVersion, Published
 from rules.rule_set import RuleErrors
 
 AT_ONCE: Final = 500
-"""Examples that are learnt for one frame, so that it takes a second or so."""
+"""The most examples that are learnt for one frame."""
+
+SECONDS: Final = 1.0
+"""After so long the rest is left for another frame: of a large forest each example takes tens of milliseconds."""
+
+STEP: Final = 10
+"""Examples between two looks at the clock."""
 
 PIECE: Final = 8 * 1024 * 1024
 """Bytes of the state that go into one frame."""
@@ -56,10 +64,14 @@ Said = tuple[list[Output], dict[str, int]]
 
 
 class LearningWorker:
-    """Answers frames. There is no learner before the first definitions come."""
+    """Answers frames. There is no learner before the first definitions come.
 
-    def __init__(self, learning: Learning) -> None:
+    `clock` is in seconds. How much is learnt for one frame depends on it, and what is learnt does not.
+    """
+
+    def __init__(self, learning: Learning, clock: Callable[[], float] = time.monotonic) -> None:
         self.learning = learning
+        self.clock = clock
         self.learner: Learner | None = None
         self.definitions = Definitions(0, {})
         self.names: Counter[str] = Counter()
@@ -127,7 +139,12 @@ class LearningWorker:
         """Learn some of what the watermark lets; whether there is more."""
         if self.learner is None:
             return False, [], {}
-        told = self.learner.advance(watermark, AT_ONCE)
+        until = self.clock() + SECONDS
+        told: list[Published] = []
+        for done in range(0, AT_ONCE, STEP):
+            told += self.learner.advance(watermark, min(STEP, AT_ONCE - done))
+            if not self.learner.behind or self.clock() >= until:
+                break
         return self.learner.behind, *self.said(told)
 
     def adopt(self, record: bytes, now: bool) -> Said:

@@ -16,7 +16,10 @@ from rules.watch import Watch
 
 def _parse(texts: Mapping[str, str]) -> Sequence[Model]:
     from online_models.parse import parse_models
+    from online_models.storable import allowed_classes
 
+    # It imports much of River. Done only when the first version is read, it would keep that version alive until the next collection.
+    allowed_classes()
     return parse_models(texts)
 
 

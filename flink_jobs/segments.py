@@ -11,6 +11,7 @@ import argparse
 import os
 import sys
 import tempfile
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,8 @@ def build(
         .keyBy(jvm.segue.CustomerKey(), Types.STRING().get_java_type_info())
     )
     # With them comes what is on the control topic, and the versions of models.
-    rule_sets = read_rules(environment, settings, with_models=with_learner)
+    written_by = uuid.uuid4().hex
+    rule_sets = read_rules(environment, settings, written_by if with_learner else "")
     outputs = (
         customers.connect(rule_sets.broadcast())
         .transform(
@@ -68,7 +70,7 @@ def build(
     )
     if with_learner:
         outputs = learn(outputs, settings)
-    outputs.sinkTo(kafka_sink(settings)).name("outputs").uid("outputs")
+    outputs.sinkTo(kafka_sink(settings, written_by)).name("outputs").uid("outputs")
     return environment
 
 
@@ -210,9 +212,10 @@ def _quote(text: str) -> str:
     return text.replace("'", "''")
 
 
-def read_rules(environment: StreamExecutionEnvironment, settings: Settings, with_models: bool) -> Any:
+def read_rules(environment: StreamExecutionEnvironment, settings: Settings, written_by: str) -> Any:
     """The rules and control topics, and that of models, as one Java stream; its clock keeps time going while no event comes.
 
+    `written_by` is how this submission of the job signs the versions that it publishes; "" where it has no models.
     A job without a snapshot reads all rules and models that there are, but no old control records: they were meant for another life of it.
     """
     jvm = get_gateway().jvm
@@ -224,8 +227,8 @@ def read_rules(environment: StreamExecutionEnvironment, settings: Settings, with
     )
     control = kafka.valueOnly(jvm.segue.RawBytes.control())
     others = [_small_topic(environment, settings, topics.control, offsets.latest(), control, "control")]
-    if with_models:
-        models = jvm.segue.ModelRecords()
+    if written_by:
+        models = jvm.segue.ModelRecords(written_by)
         others.append(_small_topic(environment, settings, topics.model_updates, offsets.earliest(), models, "models"))
     clock = jvm.segue.RulesClock.replay()
     if settings.job.clock == "live":
@@ -296,8 +299,8 @@ def worker_config(settings: Settings, module: str) -> Any:
     )
 
 
-def kafka_sink(settings: Settings) -> Any:
-    """One sink for all topics: a checkpoint commits what belongs together, together."""
+def kafka_sink(settings: Settings, written_by: str) -> Any:
+    """One sink for all topics: a checkpoint commits what belongs together, together. Versions of models are signed."""
     jvm = get_gateway().jvm
     kafka = jvm.org.apache.flink.connector
     topics = settings.topics
@@ -325,7 +328,7 @@ def kafka_sink(settings: Settings) -> Any:
         kafka.kafka.sink.KafkaSink.builder()
         .setBootstrapServers(settings.kafka.bootstrap_servers)
         .setKafkaProducerConfig(_properties(jvm, properties))
-        .setRecordSerializer(jvm.segue.TopicRouter(_list(jvm, names)))
+        .setRecordSerializer(jvm.segue.TopicRouter(_list(jvm, names)).sign(topics.model_updates, written_by))
         .setDeliveryGuarantee(guarantee)
     )
     if exactly_once:

@@ -17,7 +17,7 @@ import random
 import types
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -29,7 +29,6 @@ from online_models.storable import (
     METHODS,
     MOST_ARRAY_BYTES,
     RUST,
-    Description,
     NotStorable,
     Value,
     allowed_classes,
@@ -79,44 +78,41 @@ def pack(root: Any) -> list[Any]:
         return _packed(root)
 
 
+class _Whole(NamedTuple):
+    """What is numbered only now that all that it consists of is: it cannot be made empty and filled later."""
+
+    key: int
+    shape: tuple[Any, ...]
+    values: list[Value]
+
+
 def _packed(root: Any) -> list[Any]:
-    shapes: dict[tuple[Any, ...], list[list[Value]]] = {}
-    order: list[tuple[Any, ...]] = []
-    numbered: dict[int, tuple[tuple[Any, ...], int]] = {}
-    alive: list[Any] = []
-    # A tuple or partial is numbered once all that it consists of is: it cannot be made empty and filled later.
-    todo: list[tuple[Any, Description | None]] = [(root, None)]
+    groups: dict[tuple[Any, ...], tuple[list[int], list[list[Value]]]] = {}
+    # What was met stays alive, and its number its own, by the values of whatever it was met in.
     begun: set[int] = set()
+    todo: list[Any] = [root] if type(root) not in _PLAIN else []
     while todo:
-        thing, described = todo.pop()
+        thing = todo.pop()
+        if type(thing) is _Whole:
+            _number(thing.key, thing.shape, thing.values, groups)
+            continue
         key = id(thing)
-        if described is None:
-            if type(thing) in _PLAIN or key in numbered or key in begun:
-                continue
-            alive.append(thing)
-            if len(alive) > MOST_OBJECTS:
-                raise NotStorable(f"more than {MOST_OBJECTS:,} objects")
-            described = describe(thing)
-            begun.add(key)
-            if described[0][0] in _LATE:
-                todo.append((thing, described))
-            else:
-                _number(key, described, shapes, order, numbered)
-            todo += [(value, None) for value in reversed(described[1]) if type(value) not in _PLAIN]
+        if key in begun:
+            continue
+        begun.add(key)
+        if len(begun) > MOST_OBJECTS:
+            raise NotStorable(f"more than {MOST_OBJECTS:,} objects")
+        shape, values = describe(thing)
+        if shape[0] in _LATE:
+            todo.append(_Whole(key, shape, values))
         else:
-            _number(key, described, shapes, order, numbered)
-    bases: dict[tuple[Any, ...], int] = {}
-    count = 0
-    for shape in order:
-        bases[shape] = count
-        count += len(shapes[shape])
-
-    def reference(value: Value) -> int:
-        shape, place = numbered[id(value)]
-        return bases[shape] + place
-
-    groups = [_group(shape, shapes[shape], reference) for shape in order]
-    return [[root] if type(root) in _PLAIN else reference(root), groups]
+            _number(key, shape, values, groups)
+        todo += [value for value in reversed(values) if type(value) not in _PLAIN]
+    numbers: dict[int, int] = {}
+    for keys, _ in groups.values():
+        numbers.update(zip(keys, range(len(numbers), len(numbers) + len(keys)), strict=True))
+    packed = [_group(shape, rows, numbers) for shape, (_, rows) in groups.items()]
+    return [[root] if type(root) in _PLAIN else numbers[id(root)], packed]
 
 
 _LATE: Final = frozenset({"tuple", "frozenset", "partial", "method"})
@@ -124,37 +120,37 @@ _LATE: Final = frozenset({"tuple", "frozenset", "partial", "method"})
 
 def _number(
     key: int,
-    described: Description,
-    shapes: dict[tuple[Any, ...], list[list[Value]]],
-    order: list[tuple[Any, ...]],
-    numbered: dict[int, tuple[tuple[Any, ...], int]],
+    shape: tuple[Any, ...],
+    values: list[Value],
+    groups: dict[tuple[Any, ...], tuple[list[int], list[list[Value]]]],
 ) -> None:
-    shape, values = described
-    if shape not in shapes:
-        shapes[shape] = []
-        order.append(shape)
-    numbered[key] = (shape, len(shapes[shape]))
-    shapes[shape].append(values)
+    group = groups.get(shape)
+    if group is None:
+        groups[shape] = group = [], []
+    group[0].append(key)
+    group[1].append(values)
 
 
-def _group(shape: tuple[Any, ...], rows: list[list[Value]], reference: Callable[[Value], int]) -> list[Any]:
+def _group(shape: tuple[Any, ...], rows: list[list[Value]], numbers: dict[int, int]) -> list[Any]:
     if shape[0] in _VARIED:
         return [
             list(shape),
             len(rows),
             [len(row) for row in rows],
-            _column([each for row in rows for each in row], reference),
+            _column([each for row in rows for each in row], numbers),
         ]
-    columns = [_column(list(column), reference) for column in zip(*rows, strict=True)]
+    columns = [_column(list(column), numbers) for column in zip(*rows, strict=True)]
     return [list(shape), len(rows), [], *columns]
 
 
-def _column(values: list[Value], reference: Callable[[Value], int]) -> list[Any]:
-    places = [place for place, value in enumerate(values) if type(value) not in _PLAIN]
-    if len(places) == len(values):
-        return [[reference(value) for value in values], True]
+def _column(values: list[Value], numbers: dict[int, int]) -> list[Any]:
+    """Values with the numbers of objects in their place, and where these stand; True for everywhere."""
+    kinds = set(map(type, values))
+    if _PLAIN.isdisjoint(kinds):
+        return [[numbers[id(value)] for value in values], True]
+    places = [] if kinds <= _PLAIN else [place for place, value in enumerate(values) if type(value) not in _PLAIN]
     for place in places:
-        values[place] = reference(values[place])
+        values[place] = numbers[id(values[place])]
     return [values, places]
 
 

@@ -9,7 +9,7 @@ import random
 import statistics
 import types
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -110,61 +110,128 @@ RUST: Final[dict[str, tuple[type, int]]] = {
 
 def describe(thing: Any) -> Description:
     """What there is to write of an object."""
-    kind = type(thing)
-    if kind is dict or kind is OrderedDict:
-        return (kind.__name__,), [*thing.keys(), *thing.values()]
-    if kind is defaultdict:
-        return ("defaultdict",), [thing.default_factory, *thing.keys(), *thing.values()]
-    if kind is Counter:
-        return ("Counter",), [*thing.keys(), *thing.values()]
-    if kind is list or kind is tuple:
-        return (kind.__name__,), list(thing)
-    if kind is set or kind is frozenset:
-        return (kind.__name__,), sorted(thing, key=lambda each: (type(each).__name__, each))
-    if kind is deque:
-        return ("deque", str(thing.maxlen)), list(thing)
-    if kind is np.ndarray:
-        if thing.dtype.str not in DTYPES or thing.nbytes > MOST_ARRAY_BYTES:
-            raise NotStorable(f"an array of {thing.dtype}, {thing.nbytes:,} bytes")
-        return ("array",), [thing.dtype.str, thing.tobytes(), *thing.shape]
-    if isinstance(thing, np.generic):
-        if thing.dtype.str not in DTYPES:
-            raise NotStorable(f"a number of type {thing.dtype}")
-        return ("scalar",), [thing.dtype.str, thing.tobytes()]
-    if kind is random.Random:
-        version, state, gauss = thing.getstate()
-        return ("Random",), [version, gauss, np.array(state, dtype="<i8").tobytes()]
-    if kind is functools.partial:
-        return ("partial",), [
-            len(thing.args),
-            thing.func,
-            *thing.args,
-            *thing.keywords.keys(),
-            *thing.keywords.values(),
-        ]
-    return _describe_other(thing, kind)
+    kind: Any = type(thing)
+    return _describer(kind)(thing)
 
 
-def _describe_other(thing: Any, kind: Any) -> Description:
-    if isinstance(thing, type):
-        return ("class",), [_class_name(thing)]
-    if isinstance(thing, types.MethodType) and thing.__name__ in METHODS:
-        return ("method", thing.__name__), [thing.__self__]
-    for name, function in FUNCTIONS.items():
-        if thing is function:
-            return ("function",), [name]
+@functools.cache
+def _describer(kind: Any) -> Callable[[Any], Description]:
+    """What describes all objects of a class: a forest has a million objects, of some dozens of classes."""
+    if kind in _DESCRIBED:
+        return _DESCRIBED[kind]
+    if issubclass(kind, np.generic):
+        return _of_number
+    if issubclass(kind, type):
+        return _of_class
+    if kind is types.FunctionType:
+        return _of_function
     made_in, name = _origin_of(kind)
     if made_in == "cython":
-        reduced = thing.__reduce__()
-        return ("cython", name), list(reduced[2] if len(reduced) > 2 else reduced[1][2])
+        return functools.partial(_of_cython, ("cython", name))
     if made_in == "rust":
-        return ("rust", name), [thing.__getstate__()]
-    attributes = {slot: getattr(thing, slot) for slot in slots_of(kind) if hasattr(thing, slot)}
+        return functools.partial(_of_rust, ("rust", name))
+    if slots_of(kind) or issubclass(kind, Distribution):
+        return functools.partial(_of_slots, name, slots_of(kind), issubclass(kind, Distribution))
+    return functools.partial(_of_attributes, name)
+
+
+def _of_attributes(name: str, thing: Any) -> Description:
+    attributes = getattr(thing, "__dict__", {})
+    return ("object", name, *attributes), list(attributes.values())
+
+
+def _of_slots(name: str, slots: tuple[str, ...], is_distribution: bool, thing: Any) -> Description:
+    attributes = {slot: getattr(thing, slot) for slot in slots if hasattr(thing, slot)}
     attributes |= getattr(thing, "__dict__", {})
-    if isinstance(thing, Distribution) and "_rng" in attributes:
+    if is_distribution and "_rng" in attributes:
         # Each of a tree's many distributions has chance of its own, unseeded, that is never used: 2.5 kB each, and never the same.
         attributes["_rng"] = _NO_CHANCE
     return ("object", name, *attributes), list(attributes.values())
+
+
+def _of_cython(shape: tuple[str, str], thing: Any) -> Description:
+    reduced = thing.__reduce__()
+    return shape, list(reduced[2] if len(reduced) > 2 else reduced[1][2])
+
+
+def _of_rust(shape: tuple[str, str], thing: Any) -> Description:
+    return shape, [thing.__getstate__()]
+
+
+def _of_mapping(shape: tuple[str], thing: Any) -> Description:
+    return shape, [*thing.keys(), *thing.values()]
+
+
+def _of_row(shape: tuple[str], thing: Any) -> Description:
+    return shape, list(thing)
+
+
+def _of_set(shape: tuple[str], thing: Any) -> Description:
+    return shape, sorted(thing, key=lambda each: (type(each).__name__, each))
+
+
+def _of_defaultdict(thing: Any) -> Description:
+    return ("defaultdict",), [thing.default_factory, *thing.keys(), *thing.values()]
+
+
+def _of_deque(thing: Any) -> Description:
+    return ("deque", str(thing.maxlen)), list(thing)
+
+
+def _of_array(thing: Any) -> Description:
+    if thing.dtype.str not in DTYPES or thing.nbytes > MOST_ARRAY_BYTES:
+        raise NotStorable(f"an array of {thing.dtype}, {thing.nbytes:,} bytes")
+    return ("array",), [thing.dtype.str, thing.tobytes(), *thing.shape]
+
+
+def _of_number(thing: Any) -> Description:
+    if thing.dtype.str not in DTYPES:
+        raise NotStorable(f"a number of type {thing.dtype}")
+    return ("scalar",), [thing.dtype.str, thing.tobytes()]
+
+
+def _of_chance(thing: Any) -> Description:
+    version, state, gauss = thing.getstate()
+    return ("Random",), [version, gauss, np.array(state, dtype="<i8").tobytes()]
+
+
+def _of_partial(thing: Any) -> Description:
+    named = thing.keywords
+    return ("partial",), [len(thing.args), thing.func, *thing.args, *named.keys(), *named.values()]
+
+
+def _of_class(thing: Any) -> Description:
+    return ("class",), [_class_name(thing)]
+
+
+def _of_method(thing: Any) -> Description:
+    if thing.__name__ not in METHODS:
+        raise NotStorable(f"the method {thing.__qualname__}")
+    return ("method", thing.__name__), [thing.__self__]
+
+
+def _of_function(thing: Any) -> Description:
+    for name, function in FUNCTIONS.items():
+        if thing is function:
+            return ("function",), [name]
+    raise NotStorable(f"the function {thing.__module__}.{thing.__qualname__}")
+
+
+_DESCRIBED: Final[dict[Any, Callable[[Any], Description]]] = {
+    dict: functools.partial(_of_mapping, ("dict",)),
+    OrderedDict: functools.partial(_of_mapping, ("OrderedDict",)),
+    Counter: functools.partial(_of_mapping, ("Counter",)),
+    list: functools.partial(_of_row, ("list",)),
+    tuple: functools.partial(_of_row, ("tuple",)),
+    set: functools.partial(_of_set, ("set",)),
+    frozenset: functools.partial(_of_set, ("frozenset",)),
+    defaultdict: _of_defaultdict,
+    deque: _of_deque,
+    np.ndarray: _of_array,
+    random.Random: _of_chance,
+    functools.partial: _of_partial,
+    types.MethodType: _of_method,
+}
 
 
 @functools.cache

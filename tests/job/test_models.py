@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import random
 import signal
 from collections import Counter
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from flink_jobs.following import Following
 from flink_jobs.model_records import encode_version, read_record
 from flink_jobs.models import SCORING
 from flink_jobs.settings import Settings
+from flink_jobs.topics import client_options, partitions_of, reading_consumer
 from online_models import making
 from online_models.learner import Learner
 from online_models.loop import Loop
@@ -171,6 +173,25 @@ def kill(bench: JobBench, operator: str) -> None:
     os.kill(int(pid), signal.SIGKILL)
     bench.wait(lambda: bench.restarts() > before, f"the job restarts without the worker of {operator}")
     bench.wait(lambda: bench.rest.runs(bench.job), "the job runs again")
+
+
+def signatures(bench: JobBench) -> set[tuple[bool, bool]]:
+    """Of each record of a version: whether the learner made it, and whether it is signed as the job's own."""
+    consumer = reading_consumer(client_options(bench.settings), max_partition_fetch_bytes=16 * 1024 * 1024)
+    try:
+        partitions = partitions_of(consumer, bench.settings.topics.model_updates)
+        consumer.assign(partitions)
+        consumer.seek_to_beginning(*partitions)
+        ends = consumer.end_offsets(partitions)
+        found = set()
+        while any(consumer.position(one) < ends[one] for one in partitions):
+            for records in consumer.poll(timeout_ms=500).values():
+                for one in records:
+                    origin = read_record(one.value).header.origin
+                    found.add((origin == "stream", any(name == "segue-job" for name, _ in one.headers)))
+        return found
+    finally:
+        consumer.close()
 
 
 def same(one: ModelVersion) -> Any:
@@ -361,3 +382,45 @@ def test_who_goes_back_goes_on_from_there_until_the_definition_changes(job_bench
     bench.wait(lambda: versions(bench)[-1].digest != tree.digest, "a version of the new definition is published")
     kinds = [one["kind"] for one in read_words(bench.settings)]
     assert (kinds.count("restarted"), kinds.count("adopted"), kinds.count("refused")) == (1, 4, 0)
+
+
+def test_customers_are_served_while_a_version_of_ten_megabytes_comes(job_bench: BenchMaker) -> None:
+    job = {"clock": "replay", "parallelism": 2, "disorder": f"{DISORDER}ms", "idle_after": "1m"}
+    bench = job_bench(slots=2, job=job, kafka={"partitions": 2})
+    apply(bench)
+    bench.submit()
+    sent = play(bench, 0)
+    bench.wait(lambda: bench.totals()["models_accepted"] >= 2, "the first versions are adopted")
+    sent += play(bench, 1)
+    unscored, before = missed(bench), bench.totals()
+
+    # As if somebody had trained it over history: it goes to all customers, and the learner goes on from it.
+    newest = max((one for one in versions(bench) if one.role == "champion"), key=lambda one: one.version)
+    padding = random.Random(1).randbytes(5_000_000).hex()
+    lineage = msgspec.structs.replace(newest.lineage, origin="history", message=padding)
+    large = msgspec.structs.replace(newest, version=newest.version + 1_000, lineage=lineage)
+    record = encode_version(large)
+    assert len(record) > 10_000_000
+    bench.produce([(large.key.encode(), record)], "model_updates")
+    sent += play(bench, 2)
+    bench.wait(lambda: bench.totals()["models_accepted"] > before["models_accepted"], "more versions are adopted")
+
+    def goes_on() -> bool:
+        words = [one.json() for one in bench.read("model_quality")]
+        return any(word["kind"] == "adopted" and word["detail"]["version"] == large.version for word in words)
+
+    bench.wait(goes_on, "the learner has adopted the large version")
+
+    # It comes out of the checkpoint again, before the first customer and in the learner.
+    kill(bench, "learner")
+    sent += play(bench, 3)
+    totals = bench.wait_received(sent)
+    check_accounts(totals, sent)
+    assert missed(bench) == unscored, "there was a version to score by all the time"
+    assert totals["scored"] > before["scored"]
+    assert totals["models_refused"] == totals["models_dropped"] == 0
+    bench.wait(
+        lambda: any(one.lineage.parent == large.version for one in versions(bench)), "a version comes of the large one"
+    )
+    assert signatures(bench) == {(True, True), (False, False)}, "the job knows those that it has made"
+    bench.stop()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args, get_type_hints
 
 import msgspec
@@ -84,8 +85,8 @@ def restore(data: bytes, models: Sequence[Model]) -> tuple[FakeLearner, list[Pub
 class Asker:
     """Asks the learner's worker, and keeps what it says."""
 
-    def __init__(self) -> None:
-        self.worker = LearningWorker(Learning(parse, FakeLearner, restore))
+    def __init__(self, clock: Callable[[], float] = lambda: 0.0) -> None:
+        self.worker = LearningWorker(Learning(parse, FakeLearner, restore), clock)
         self.counts: Counter[str] = Counter()
         self.said: list[Any] = []
         assert self.ask(HELLO, PROTOCOL_VERSION, 0, 1, b"{}")[0].startswith("learner")
@@ -134,6 +135,22 @@ def test_a_learner_without_models_waits_for_some_also_after_a_restart() -> None:
     again.examples(7)
     again.ask(WATERMARK, 7)
     assert again.counts["examples_learnt"] == 1
+
+
+@pytest.mark.parametrize(("step", "learnt"), [(0.25, [4, 2]), (0.5, [2, 2, 2]), (1.0, [1] * 6)])
+def test_a_frame_ends_when_its_time_is_over(monkeypatch: pytest.MonkeyPatch, step: float, learnt: list[int]) -> None:
+    """Five hundred examples of a large forest once took most of the time after which a worker counts as dead."""
+    monkeypatch.setattr(module, "STEP", 1)
+    asker = Asker(itertools.count(0.0, step).__next__)
+    asker.define(3)
+    asker.examples(1, 2, 3, 4, 5, 6)
+    found = []
+    behind = True
+    while behind:
+        before = asker.counts["examples_learnt"]
+        (behind,) = asker.ask(WATERMARK, 6)
+        found.append(asker.counts["examples_learnt"] - before)
+    assert found == learnt
 
 
 def test_definitions_are_followed_once_though_every_subtask_says_them() -> None:

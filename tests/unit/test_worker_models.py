@@ -177,6 +177,20 @@ def test_a_large_version_is_read_beside_the_batches_and_adopted_between_two() ->
     assert shop.counts["models_accepted"] == 3
 
 
+def test_a_small_version_does_not_wait_for_a_large_one_that_is_being_read() -> None:
+    shop = Shop()
+    shop.model(version(1))
+    shop.model(version(2, body=b"slow0.9" + bytes(SMALL)))
+    assert shop.model(version(3, "tree", b"0.25", role="challenger")) == 0, "it is adopted behind the large one"
+    assert shop.foretold() == {"line": [1, 0.5]}
+    shop.reading.go_on.set()
+    adoption = shop.worker.adoption
+    assert adoption is not None
+    for _, _, future in adoption._reading:
+        future.result(60)
+    assert shop.foretold() == {"line": [2, 0.9], "tree": [3, 0.25]}
+
+
 @pytest.mark.parametrize("size", [0, SMALL])
 def test_thresholds_come_with_their_version(size: int) -> None:
     shop, own = Shop(), OwnThresholds("gender", 0.5, {"f": 0.4})

@@ -17,9 +17,11 @@ import pytest
 from flink_jobs.frames import BATCH, HELLO, PROTOCOL_VERSION, RULES, ProtocolError
 from flink_jobs.outputs import Destination
 from flink_jobs.worker import Worker
+from online_models.storage import encode_predictor
 from profiles import NEVER
 from tests.frames import DAY, SETTINGS, START, Operator, payload, record
 from tests.records import HOSTILE
+from tests.unit.test_pipelines import setting, taught
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -178,3 +180,24 @@ def test_its_last_words_say_why_it_died() -> None:
     assert code != 0
     assert out == b""
     assert b"the operator speaks protocol 1, the worker 2" in said
+
+
+def test_the_first_version_that_a_worker_reads_goes_when_the_next_one_comes() -> None:
+    """Reading it once imported half of River, which left a cycle behind: with no collector a forest stayed for ever."""
+    reads = """
+        import gc, sys, weakref
+        from flink_jobs.models import SCORING
+        SCORING.parse({})
+        from online_models.storage import decode_predictor
+        from tests.unit.test_pipelines import setting
+        gc.disable()
+        first = decode_predictor(*setting("ARFRegressor"), sys.stdin.buffer.read())
+        seen = weakref.ref(first.estimator)
+        del first
+        sys.exit(seen() is not None)
+    """
+    data = encode_predictor(taught(setting("ARFRegressor"), 60))
+    process = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(reads)], input=data, cwd=ROOT, capture_output=True, timeout=120
+    )
+    assert process.returncode == 0, process.stderr.decode()

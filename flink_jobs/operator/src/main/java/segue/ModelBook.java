@@ -52,7 +52,11 @@ final class ModelBook {
         if (record.version() > version(taken(record.key())) && (isKept(record.key()) || candidates() < MOST_KEPT)) {
             settle(record, operator.tellModel(element, false));
         }
-        operator.passToLearner(element);
+        // The learner knows what it has published. To send it back would be to wait until it has time for it: a large version is more than
+        // the buffers between the two hold, and meanwhile nobody would be served.
+        if (!record.isOwn()) {
+            operator.passToLearner(element);
+        }
     }
 
     private void delete(ModelRecord deleted) throws Exception {

@@ -15,6 +15,8 @@ import java.util.OptionalLong;
 import org.apache.flink.api.common.eventtime.Watermark;
 import org.apache.flink.api.common.eventtime.WatermarkGenerator;
 import org.apache.flink.api.common.eventtime.WatermarkOutput;
+import org.apache.flink.api.common.functions.util.ListCollector;
+import org.apache.flink.kafka.shaded.org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.flink.kafka.shaded.org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.flink.types.Row;
 import org.junit.jupiter.api.Test;
@@ -34,6 +36,32 @@ class EdgesTest {
         String complaint = assertThrows(
                 IllegalArgumentException.class, () -> router.serialize(Row.of(2, null, null), null, null)).getMessage();
         assertTrue(complaint.contains("destination 2") && complaint.contains("changes, customers"), complaint);
+    }
+
+    /** The job knows a version that it published by its signature, whoever else writes to the topic. */
+    @Test
+    void versionsAreKnownByTheJobThatWroteThem() {
+        TopicRouter router = new TopicRouter(List.of("changes", "models")).sign("models", "one");
+        Row version = Row.of(1, new byte[] {1}, new byte[] {2});
+        assertArrayEquals(ModelRecord.element(null, new byte[] {2}, true), comeBack(router, version, "one"));
+        assertArrayEquals(ModelRecord.element(null, new byte[] {2}, false), comeBack(router, version, "two"));
+        TopicRouter unsigned = new TopicRouter(List.of("changes", "models"));
+        assertArrayEquals(ModelRecord.element(null, new byte[] {2}, false), comeBack(unsigned, version, "one"));
+        Row deleted = Row.of(1, new byte[] {1}, null);
+        assertArrayEquals(ModelRecord.element(new byte[] {1}, null, false), comeBack(router, deleted, "one"));
+        Row change = Row.of(0, new byte[] {1}, new byte[] {2});
+        assertEquals(0, router.serialize(change, null, null).headers().toArray().length);
+    }
+
+    /** What the source of a job makes of an output of the router. */
+    private static byte[] comeBack(TopicRouter router, Row output, String job) {
+        ProducerRecord<byte[], byte[]> sent = router.serialize(output, null, null);
+        ConsumerRecord<byte[], byte[]> read = new ConsumerRecord<>(sent.topic(), 0, 0L, sent.key(), sent.value());
+        sent.headers().forEach(read.headers()::add);
+        List<byte[]> found = new ArrayList<>();
+        new ModelRecords(job).deserialize(read, new ListCollector<>(found));
+        assertEquals(1, found.size());
+        return found.get(0);
     }
 
     private static List<String> emitted(RulesClock clock, InstantSource time, int times) {
