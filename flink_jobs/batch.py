@@ -59,8 +59,6 @@ class Batch:
 
     def __init__(self, worker: Worker, rules: Following, settings: WorkerSettings, watermark: int) -> None:
         self.worker = worker
-        self.cache = worker.cache
-        self.capacity = settings.cached_profiles
         self.rules = rules
         self.settings = settings
         self.watermark = watermark
@@ -102,7 +100,6 @@ class Batch:
             except UnknownCodec as error:
                 attempt, result = self.give_up(customer, arrivals, str(error))
             except Exception as error:  # noqa: BLE001  (whatever one customer's data does to the core, the others go on)
-                self.cache.pop(customer, None)
                 reason = f"{type(error).__name__} in the core at {_place(error)}"
                 # Where it was left out already, what all of them left behind is to blame: the newest goes first.
                 at = _MERGE if attempt.is_merging else attempt.position
@@ -157,7 +154,7 @@ class _Attempt:
 
     def run(self, state: bytes | None, arrivals: list[Arrival], failed: dict[int, str]) -> tuple[bytes | None, int]:
         batch = self.batch
-        profile = self.profile(state)
+        profile = None if state is None else _decoded(state)
         following, watermark = batch.rules, batch.watermark
         may_merge = following.changeover is not None
         self.sequence = profile.sequence if profile else 0
@@ -300,29 +297,9 @@ class _Attempt:
             # A customer who expired and came back, and is in nothing yet, has no memberships to tell of either.
             kept = profile if profile is not None and profile.sequence else None
             self.outputs.append(outputs.customer_segments(customer, kept, changed_at))
-        return self.keep(state, profile, next_timer)
-
-    def profile(self, state: bytes | None) -> Profile | None:
-        """The decoded state, from the cache where that holds the same bytes."""
-        if state is None:
-            return None
-        known = self.batch.cache.pop(self.customer, None)
-        if known is not None and known[0] == state:
-            return known[1]
-        try:
-            return decode_profile(state)
-        except ValueError:
-            raise UnknownCodec("state is damaged: it cannot be decoded") from None
-
-    def keep(self, state: bytes | None, profile: Profile | None, next_timer: int) -> tuple[bytes | None, int]:
         if profile is None:
             return (None if state is None else b""), NEVER
         data = encode_profile(profile)
-        cache = self.batch.cache
-        if self.batch.capacity:
-            if len(cache) >= self.batch.capacity:
-                del cache[next(iter(cache))]
-            cache[self.customer] = (data, profile)
         return (None if data == state else data), next_timer
 
     def refuse_raw(self, arrival: Arrival) -> None:
@@ -337,6 +314,16 @@ class _Attempt:
         else:
             self.names += ("received", "dead_lettered")
         self.batch.refuse(self.outputs, arrival, "step", reason, self.customer)
+
+
+def _decoded(state: bytes) -> Profile:
+    """The profile in a customer's state. Decoded anew for each batch: profiles that were kept decoded between two would be scattered over
+    more memory than a processor's cache has, and to reach for them there takes longer.
+    """
+    try:
+        return decode_profile(state)
+    except ValueError:
+        raise UnknownCodec("state is damaged: it cannot be decoded") from None
 
 
 def _place(error: BaseException) -> str:

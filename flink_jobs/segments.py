@@ -276,7 +276,6 @@ def operator(environment: StreamExecutionEnvironment, settings: Settings, rules:
         skew=settings.job.skew,
         expiry=settings.job.expiry,
         remembered_messages=settings.job.remembered_messages,
-        cached_profiles=settings.batches.cached_profiles,
         models=with_learner,
     )
     return jvm.segue.SegmentOperator(

@@ -136,8 +136,6 @@ class Batches:
     """The longest that Flink's network buffers wait to be full."""
     deadline: Duration = Duration(60_000)
     """A worker that takes longer over a batch counts as dead, and its task is restarted."""
-    cached_profiles: int = 20_000
-    """Decoded profiles that a worker keeps; 0 for none."""
 
 
 @dataclass(frozen=True)
@@ -289,7 +287,6 @@ RANGES = {
     ("batches", "linger"): (0, 10_000),
     ("batches", "buffer_timeout"): (0, 10_000),
     ("batches", "deadline"): (1_000, 3_600_000),
-    ("batches", "cached_profiles"): (0, 10_000_000),
 }
 """Smallest and largest value, of durations in milliseconds."""
 

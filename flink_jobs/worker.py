@@ -1,7 +1,6 @@
 """The worker: the operator's child process that decodes, steps and encodes. `python -m flink_jobs.worker`.
 
-It speaks the frames of `docs/architecture.md` over its standard streams and keeps no state of its own: what it remembers of
-profiles is only a cache of what the operator holds.
+It speaks the frames of `docs/architecture.md` over its standard streams and remembers nothing of customers between two of them.
 """
 
 from __future__ import annotations
@@ -23,7 +22,6 @@ from flink_jobs.frames import BATCH, HELLO, MODEL, PROTOCOL_VERSION, RULES, Prot
 from flink_jobs.modelling import Scoring
 from flink_jobs.models import SCORING
 from flink_jobs.outputs import Output
-from profiles import Profile
 from rules.compiled import moment
 from rules.plan import Limits
 from rules.rule_set import RuleErrors, RuleSet
@@ -37,7 +35,6 @@ class WorkerSettings(msgspec.Struct, forbid_unknown_fields=True):
     skew: int
     expiry: int
     remembered_messages: int
-    cached_profiles: int = 20_000
     models: bool = False
     """The job has a learner, so that a rule set may have models."""
 
@@ -63,9 +60,6 @@ class Worker:
         self.limits = Limits()
         self.rules: Following | None = None
         self.place = (0, 1)
-        # Decoded profiles by customer, with the bytes that they came from: used only where the operator hands over
-        # those very bytes again, so a restored or rewound state is never mixed up with what was remembered.
-        self.cache: dict[str, tuple[bytes, Profile]] = {}
 
     def answer(self, frame: bytes) -> bytes:
         """The answer to one frame; ProtocolError if the frame cannot be meant for this worker."""

@@ -29,7 +29,6 @@ SETTINGS: dict[str, Any] = {
     "skew": 300_000,
     "expiry": 730 * DAY,
     "remembered_messages": 48,
-    "cached_profiles": 100,
 }
 
 FILES = {

@@ -105,13 +105,13 @@ def test_a_customer_of_whom_only_history_knows_is_adopted() -> None:
 
 
 def test_what_is_handed_over_survives_events_and_restarts() -> None:
-    """The shadow of somebody new comes before the first event of theirs; the worker forgets all it has decoded in between."""
-    operator = Operator(rules=payload(1), cached_profiles=0)
+    """The shadow of somebody new comes before the first event of theirs."""
+    operator = Operator(rules=payload(1))
     operator.rules(WARMING)
     operator.hand_over(2, "c", 0, Counted().shadow("c", ORDERS[0]))
     operator.one("c", ORDERS[1])
     assert not entered(operator)
-    restarted = Operator(rules=WARMING, cached_profiles=0)
+    restarted = Operator(rules=WARMING)
     restarted.rules(LIVE)
     restarted.states, restarted.timers = operator.states, operator.timers
     restarted.sweep()

@@ -314,22 +314,6 @@ def test_state_that_cannot_be_read_is_kept_and_all_arrivals_are_refused(state: b
 # --- profiles, timers, memberships -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("capacity", [0, 1, 2, 100])
-def test_the_cache_never_changes_what_comes_out(capacity: int) -> None:
-    def run(**settings: Any) -> Operator:
-        operator = Operator(**settings)
-        for number in range(30):
-            value = record(message_id=str(number), at=START + number * DAY, properties={"revenue": 30})
-            operator.send({f"c{number % 4}": [operator.arrival(value)], f"d{number % 3}": [operator.arrival(value)]})
-        operator.advance(START + 200 * DAY)
-        return operator
-
-    small, large = run(cached_profiles=capacity), run(cached_profiles=1000)
-    assert small.outputs == large.outputs
-    assert small.states == large.states
-    assert len(small.worker.cache) <= capacity
-
-
 def test_a_state_that_was_rewound_is_not_mixed_up_with_what_is_remembered() -> None:
     """After a failure the operator goes back to a checkpoint. The worker is a new one then, but should it ever not be ..."""
     operator = Operator()
