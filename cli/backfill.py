@@ -303,14 +303,11 @@ class Backfill:
 @contextmanager
 def _commits(settings: Settings) -> Iterator[Callable[[int], int]]:
     """A function from a partition of the events topic to how far the job's group has committed it; 0 where it has not."""
-    from kafka import KafkaConsumer, TopicPartition
+    from kafka import TopicPartition
 
-    consumer = talk(
-        settings,
-        lambda options: KafkaConsumer(
-            **options, group_id=settings.job.name, enable_auto_commit=False, bootstrap_timeout_ms=10_000
-        ),
-    )
+    from flink_jobs.topics import reading_consumer
+
+    consumer = talk(settings, lambda options: reading_consumer(options, group_id=settings.job.name))
 
     def committed(partition: int) -> int:
         found = talk(settings, lambda _: consumer.committed(TopicPartition(settings.topics.events, partition)))

@@ -7,6 +7,7 @@ import re
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,6 +19,9 @@ ENDED: Final = frozenset({"FINISHED", "CANCELED", "FAILED", "SUSPENDED"})
 """Job states from which a job does not come back."""
 
 _POLL: Final = 0.2
+
+# Flink takes no address of more than 4096 bytes.
+_AT_ONCE: Final = 64
 
 
 class FlinkUnreachable(UserError):
@@ -151,22 +155,45 @@ class FlinkRest:
         return [str(one) for one in entries or [got.get("root-exception")] if one]
 
     def totals(self, job: str, operator: str = "segments") -> dict[str, int]:
-        """What an operator of ours has counted since the job first started, by name, summed over its subtasks."""
-        prefix = f"{operator}.segue.total_"
-        found = self.metrics(job, operator, lambda name: name.startswith(prefix))
-        return {name.removeprefix(prefix): int(value) for name, value in found.items()}
+        """What an operator of ours has counted since the job first started, by name, summed over its subtasks; none before all have told.
 
-    def metrics(self, job: str, vertex: str, wanted: Any) -> dict[str, float]:
-        """Sums over the subtasks of those metrics of the vertex (one with this word in its name) whose name is `wanted(name)`."""
-        of = next((one for one in self.vertices(job) if vertex in one.name), None)
+        Each subtask tells all that it has counted in one text, so what was counted together is read together. One subtask's share alone
+        says nothing: after a rescale one may hold what was received, and another what became of it.
+        """
+        of = self._vertex(job, operator)
         if of is None:
             return {}
-        base = f"/jobs/{quote(job)}/vertices/{quote(of.id)}/subtasks/metrics"
+        names = [f"{subtask}.{operator}.segue.totals" for subtask in range(of.parallelism)]
+        found: Counter[str] = Counter()
+        for begin in range(0, len(names), _AT_ONCE):
+            some = names[begin : begin + _AT_ONCE]
+            told = self._get(f"{self._of(job, of)}/metrics?get={quote(','.join(some))}")
+            if len(told) < len(some):
+                return {}
+            for one in told:
+                found.update(json.loads(one["value"]))
+        return dict(found)
+
+    def metrics(self, job: str, vertex: str, wanted: Any) -> dict[str, float]:
+        """Sums over the subtasks of those metrics of the vertex (one with this word in its name) whose name is `wanted(name)`.
+
+        Flink reads one after the other while the job goes on: they need not fit together.
+        """
+        of = self._vertex(job, vertex)
+        if of is None:
+            return {}
+        base = f"{self._of(job, of)}/subtasks/metrics"
         names = [str(one["id"]) for one in self._get(base) if wanted(str(one["id"]))]
         if not names:
             return {}
         answer = self._get(f"{base}?agg=sum&get={quote(','.join(names))}")
         return {str(one["id"]): float(one["sum"]) for one in answer}
+
+    def _vertex(self, job: str, word: str) -> Vertex | None:
+        return next((one for one in self.vertices(job) if word in one.name), None)
+
+    def _of(self, job: str, vertex: Vertex) -> str:
+        return f"/jobs/{quote(job)}/vertices/{quote(vertex.id)}"
 
     def latest_checkpoint(self, job: str) -> Checkpoint | None:
         """The newest completed checkpoint; None before the first."""

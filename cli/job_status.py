@@ -76,12 +76,15 @@ def _consumer(options: dict[str, Any], topic: str) -> Any:
     from flink_jobs import topics
 
     consumer = topics.reading_consumer(options, fetch_max_wait_ms=100)
-    partitions = topics.partitions_of(consumer, topic)
-    if not partitions:
+    try:
+        partitions = topics.partitions_of(consumer, topic)
+        if not partitions:
+            raise UserError(f"Kafka has no topic {topic!r}", "the job makes it when it is submitted: `segue submit`")
+        consumer.assign(partitions)
+        consumer.seek_to_beginning(*partitions)
+    except BaseException:
         consumer.close()
-        raise UserError(f"Kafka has no topic {topic!r}", "the job makes it when it is submitted: `segue submit`")
-    consumer.assign(partitions)
-    consumer.seek_to_beginning(*partitions)
+        raise
     return consumer
 
 

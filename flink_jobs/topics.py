@@ -14,6 +14,7 @@ from kafka.admin import KafkaAdminClient, NewTopic
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from flink_jobs.settings import Settings, SettingsError
+from flink_jobs.sockets import ClosingSelector
 from rules.rule_set import RuleSet, newest_valid
 
 READ_SECONDS: Final = 30.0
@@ -234,13 +235,17 @@ class Record:
 
 
 def reading_consumer(options: Mapping[str, Any], **more: Any) -> Any:
-    """A consumer that belongs to no group and reads what is committed. `options` are `client_options`; `more` goes over all."""
+    """A consumer that reads what is committed, and belongs to no group if `more`, which goes over all, names none.
+
+    `options` are `client_options`.
+    """
     known: dict[str, Any] = {
         "group_id": None,
         "enable_auto_commit": False,
         "isolation_level": "read_committed",
         "auto_offset_reset": "earliest",
         "bootstrap_timeout_ms": 10_000,
+        "selector": ClosingSelector,
     }
     return KafkaConsumer(**{**known, **options, **more})
 

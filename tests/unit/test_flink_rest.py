@@ -112,21 +112,63 @@ def test_a_second_job_of_the_same_name_is_refused_while_the_first_can_still_writ
     refuse_second(flink, "another")
 
 
-def test_totals_are_summed_over_the_subtasks_of_our_operator_alone(fake: FakeFlink, flink: FlinkRest) -> None:
-    fake.job("RUNNING")
-    base = f"GET /jobs/{JOB}/vertices/v2/subtasks/metrics"
-    names = ["segments.segue.total_applied", "segments.segue.applied", "outputs.total_x", "segments.segue.total_late"]
-    fake.answers[base] = [[{"id": name} for name in names]]
-    fake.answers[f"{base}?agg=sum&get=segments.segue.total_applied%2Csegments.segue.total_late"] = [
-        [{"id": "segments.segue.total_applied", "sum": 20999.0}, {"id": "segments.segue.total_late", "sum": 3.0}]
+def tell_totals(fake: FakeFlink, *shares: dict[str, int] | None, operator: str = "segments") -> None:
+    """Have each subtask of the operator tell these totals, or nothing yet. As Flink does, by name and in no order."""
+    names = [f"{subtask}.{operator}.segue.totals" for subtask in range(len(shares))]
+    told = [
+        {"id": name, "value": json.dumps(share)} for name, share in zip(names, shares, strict=True) if share is not None
     ]
-    assert flink.totals(JOB) == {"applied": 20999, "late": 3}
+    for begin in range(0, len(names), 64):
+        some = names[begin : begin + 64]
+        path = f"GET /jobs/{JOB}/vertices/v2/metrics?get={'%2C'.join(some)}"
+        assert len(path) < 4000, "Flink takes no longer address"
+        fake.answers[path] = [[one for one in reversed(told) if one["id"] in some]]
+
+
+def test_totals_are_summed_over_the_subtasks_of_our_operator(fake: FakeFlink, flink: FlinkRest) -> None:
+    fake.job("RUNNING")
+    tell_totals(fake, {"received": 20_003, "applied": 20_000, "late": 3}, {"received": 999, "applied": 999})
+    assert flink.totals(JOB) == {"received": 21_002, "applied": 20_999, "late": 3}
+
+
+def test_totals_beyond_what_a_float_can_hold_are_exact(fake: FakeFlink, flink: FlinkRest) -> None:
+    fake.job("RUNNING")
+    tell_totals(fake, {"received": 2**62}, {"received": 1})
+    assert flink.totals(JOB) == {"received": 2**62 + 1}
 
 
 def test_before_anything_is_counted_there_are_no_totals(fake: FakeFlink, flink: FlinkRest) -> None:
     fake.job("RUNNING")
-    fake.answers[f"GET /jobs/{JOB}/vertices/v2/subtasks/metrics"] = [[]]
+    tell_totals(fake, {}, {})
     assert flink.totals(JOB) == {}
+
+
+def test_the_share_of_one_subtask_is_not_taken_for_the_total(fake: FakeFlink, flink: FlinkRest) -> None:
+    """After a rescale one subtask held `received`, another `applied`: of the one that was heard of first all seemed lost."""
+    fake.job("RUNNING")
+    tell_totals(fake, {"received": 30}, None)
+    assert flink.totals(JOB) == {}
+    tell_totals(fake, {"received": 30}, {"applied": 30})
+    assert flink.totals(JOB) == {"received": 30, "applied": 30}
+
+
+@pytest.mark.parametrize("subtasks", [64, 65, 1024])
+def test_totals_of_many_subtasks_are_asked_for_in_addresses_that_flink_takes(
+    fake: FakeFlink, flink: FlinkRest, subtasks: int
+) -> None:
+    fake.job("RUNNING")
+    fake.answers[f"GET /jobs/{JOB}"] = [
+        {"vertices": [{"id": "v2", "name": "learner", "status": "RUNNING", "parallelism": subtasks}]}
+    ]
+    tell_totals(fake, *({"learnt": number} for number in range(subtasks)), operator="learner")
+    assert flink.totals(JOB, "learner") == {"learnt": sum(range(subtasks))}
+    tell_totals(fake, *({"learnt": number} for number in range(subtasks - 1)), None, operator="learner")
+    assert flink.totals(JOB, "learner") == {}
+
+
+def test_totals_of_an_operator_that_the_job_has_not(fake: FakeFlink, flink: FlinkRest) -> None:
+    fake.job("RUNNING")
+    assert flink.totals(JOB, "learner") == {}
 
 
 def test_a_job_says_that_it_runs_before_its_parts_do(fake: FakeFlink, flink: FlinkRest) -> None:

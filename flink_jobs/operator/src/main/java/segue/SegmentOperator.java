@@ -7,6 +7,7 @@ import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.Iterator;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Stream;
@@ -353,7 +354,7 @@ public class SegmentOperator extends WorkerOperator
     /** Counts something once for all subtasks. */
     void count(String name) throws IOException {
         if (subtask() == 0) {
-            totals.add(name, 1);
+            totals.add(Map.of(name, 1L));
         }
     }
 

@@ -70,10 +70,9 @@ abstract class WorkerOperator extends AbstractStreamOperator<Row> {
     public void initializeState(StateInitializationContext context) throws Exception {
         super.initializeState(context);
         metricGroup = getMetricGroup().addGroup("segue");
-        totals = new Totals(metricGroup);
         metricGroup.gauge("worker_pid", this::workerPid);
         totalsState = context.getOperatorStateStore().getListState(TOTALS);
-        totals.restore(totalsState.get());
+        totals = new Totals(metricGroup, totalsState.get());
     }
 
     /** Starts the worker and has it say hello. */
