@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
@@ -152,8 +152,9 @@ class Learner:
 
     def follow(self, models: Sequence[Model]) -> list[Published]:
         """Go on with other definitions: what was learnt for one that has changed, or is gone, is given up."""
-        states = [one.state() for one in self._courses.values()]
-        self._begin(models, states)
+        before = self._courses
+        same = {one.name: before[one.name] for one in models if one.name in before and before[one.name].model == one}
+        self._begin(models, [course.state() for name, course in before.items() if name not in same], same)
         kept = [(place, one) for place, one in self._heap if self._belongs(one)]
         self.counts["outdated"] += len(self._heap) - len(kept)
         heapq.heapify(kept)
@@ -164,10 +165,14 @@ class Learner:
         course = self._courses.get(example.model)
         return course is not None and course.model.digest == example.digest
 
-    def _begin(self, models: Iterable[Model], states: Sequence[CourseState]) -> None:
+    def _begin(self, models: Iterable[Model], states: Sequence[CourseState], same: Mapping[str, Course]) -> None:
+        """Have courses of these models: those that are the `same` as they are, others from what was kept."""
         before = {one.name: one for one in states}
         self._courses = {}
         for model in models:
+            if model.name in same:
+                self._courses[model.name] = same[model.name]
+                continue
             state = before.pop(model.name, None)
             course = Course(model, self._kit, self._out, state.counter if state else 0)
             self._courses[model.name] = course
@@ -207,7 +212,7 @@ class Learner:
         learner = cls([], kit, capacity)
         learner.watermark, learner._passing = state.watermark, state.passing
         learner.counts = Counter(state.counts)
-        learner._begin(models, state.courses)
+        learner._begin(models, state.courses, {})
         heap = [(one.order(), one) for one in state.waiting if learner._belongs(one)]
         if dropped := len(state.waiting) - len(heap):
             learner.counts["outdated"] += dropped
