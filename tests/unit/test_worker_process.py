@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 from flink_jobs.frames import BATCH, HELLO, PROTOCOL_VERSION, RULES, ProtocolError
+from flink_jobs.learning import NICENESS
 from flink_jobs.outputs import Destination
 from flink_jobs.worker import Worker
 from online_models.storage import encode_predictor
@@ -164,6 +165,18 @@ def test_it_reads_nothing_of_the_operators_pipe_by_accident() -> None:
     operator.one("c", record())
     operator.check_accounts(2)
     assert child.end()[0] == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "nice"), reason="processes have no niceness here")
+def test_the_learner_gives_way_to_those_who_serve_customers() -> None:
+    niceness = []
+    for settings, code in ((SETTINGS, "worker"), ({}, "learning")):
+        child = Child(f"from flink_jobs.{code} import main; main()")
+        child.answer(msgspec.msgpack.encode([HELLO, PROTOCOL_VERSION, 0, 1, json.dumps(settings).encode()]))
+        niceness.append(os.getpriority(os.PRIO_PROCESS, child.process.pid))
+        assert child.end() == (0, b"", b"")
+    ours = os.getpriority(os.PRIO_PROCESS, 0)
+    assert niceness == [ours, min(ours + NICENESS, 19)]
 
 
 @pytest.mark.parametrize("last", [b"", b"\x00", b"\x00\x00\x00\x09abc"])
