@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from flink_jobs import learning
 from flink_jobs.frames import BATCH, HELLO, PROTOCOL_VERSION, RULES, ProtocolError
 from flink_jobs.learning import NICENESS
 from flink_jobs.outputs import Destination
@@ -177,6 +178,14 @@ def test_the_learner_gives_way_to_those_who_serve_customers() -> None:
         assert child.end() == (0, b"", b"")
     ours = os.getpriority(os.PRIO_PROCESS, 0)
     assert niceness == [ours, min(ours + NICENESS, 19)]
+
+
+def test_where_there_is_no_niceness_it_serves_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    served: list[Any] = []
+    monkeypatch.delattr(os, "nice", raising=False)
+    monkeypatch.setattr(learning, "serve_standard_streams", served.append)
+    learning.main()
+    assert len(served) == 1
 
 
 @pytest.mark.parametrize("last", [b"", b"\x00", b"\x00\x00\x00\x09abc"])
