@@ -207,10 +207,17 @@ class LearningWorker:
         return outputs, {name: count for name, count in counts.items() if count}
 
 
-def main() -> None:
-    """Serve the operator that has started this process."""
+def give_way() -> None:
+    """Leave the processors to the customers' workers where both want them. To be called before anything has imported NumPy."""
     if hasattr(os, "nice"):  # not on Windows
         os.nice(NICENESS)
+    # Its matrices are small: further threads would only wait for each other, and keep a processor busy with it.
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
+
+def main() -> None:
+    """Serve the operator that has started this process."""
+    give_way()
     serve_standard_streams(LearningWorker(LEARNING).answer)
 
 

@@ -180,10 +180,27 @@ def test_the_learner_gives_way_to_those_who_serve_customers() -> None:
     assert niceness == [ours, min(ours + NICENESS, 19)]
 
 
+def test_the_learner_multiplies_matrices_in_one_thread() -> None:
+    """A second one, busy with waiting for the first, once took as much of the processors as the learning of personas itself."""
+    counts = """
+        import sys
+        from flink_jobs import learning
+        learning.serve_standard_streams = lambda answer: None
+        learning.main()
+        assert "numpy" not in sys.modules, "it would have made its threads already"
+        import numpy, scipy.linalg, threadpoolctl
+        sys.exit(max(one["num_threads"] for one in threadpoolctl.threadpool_info()))
+    """
+    process = subprocess.run([sys.executable, "-c", textwrap.dedent(counts)], cwd=ROOT, capture_output=True, timeout=60)
+    assert process.returncode == 1, process.stderr.decode()
+    assert not process.stderr
+
+
 def test_where_there_is_no_niceness_it_serves_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     served: list[Any] = []
     monkeypatch.delattr(os, "nice", raising=False)
     monkeypatch.setattr(learning, "serve_standard_streams", served.append)
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "")
     learning.main()
     assert len(served) == 1
 
