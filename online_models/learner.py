@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from online_models import relearning
 from online_models.course import Course, CourseState, retired
 from online_models.definition import Model
 from online_models.example import Example
@@ -154,7 +155,7 @@ class Learner:
         """Go on with other definitions: what was learnt for one that has changed, or is gone, is given up."""
         before = self._courses
         same = {one.name: before[one.name] for one in models if one.name in before and before[one.name].model == one}
-        self._begin(models, [course.state() for name, course in before.items() if name not in same], same)
+        self._begin(models, _states([course for name, course in before.items() if name not in same]), same)
         kept = [(place, one) for place, one in self._heap if self._belongs(one)]
         self.counts["outdated"] += len(self._heap) - len(kept)
         heapq.heapify(kept)
@@ -189,7 +190,7 @@ class Learner:
     def snapshot(self) -> bytes:
         """All that is kept: a byte for the version of the format, then MessagePack."""
         waiting = [one for _, one in sorted(self._heap, key=_by_place)]
-        courses = [one.state() for one in self._courses.values()]
+        courses = _states(list(self._courses.values()))
         state = _State(self.watermark, self._passing, dict(self.counts), waiting, courses)
         return bytes([CODEC_VERSION]) + _encoder.encode(state)
 
@@ -218,6 +219,17 @@ class Learner:
             learner.counts["outdated"] += dropped
         learner._heap, learner._waiting = heap, {_moment(one) for _, one in heap}
         return learner, learner._said()
+
+
+def _states(courses: Sequence[Course]) -> list[CourseState]:
+    """What is kept of courses. Together no more is to be learnt again than one alone may have: a restart has to be over in time."""
+    known = [one.relearning for course in courses for one in course.contenders.values()]
+    left = relearning.MOST
+    for one in sorted(known, key=lambda one: len(one.learnt)):
+        if len(one.learnt) > left:
+            one.begin(None)
+        left -= len(one.learnt)
+    return [course.state() for course in courses]
 
 
 def _by_place(entry: tuple[_Place, Example]) -> _Place:

@@ -16,7 +16,8 @@ LARGE: Final = 256 * 1024
 """Bytes of an encoding from which on learning again is worth its while: to encode less takes a tenth of a second at most."""
 
 MOST: Final = 500
-"""Examples learnt since, at most: a forest of ten megabytes learns them again in less time than a worker has to start."""
+"""Examples learnt since, at most, of all predictors in a snapshot together: a forest of ten megabytes learns them again in some twenty
+seconds, and a worker has two minutes to start."""
 
 MOST_BYTES: Final = 1024 * 1024
 """What these examples have together, at most."""

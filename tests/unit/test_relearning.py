@@ -122,6 +122,26 @@ def test_so_many_examples_are_kept_and_with_one_more_it_is_encoded_anew(
     assert _bodies(_teach(restored, 8)) == _bodies(_teach(learner, 8))
 
 
+def test_all_candidates_together_have_no_more_to_learn_again_than_one_may(
+    encoded: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each example of a large forest takes tens of milliseconds, and there is one deadline for the learner's start."""
+    monkeypatch.setattr(relearning, "MOST", 4)
+    candidates = tuple(candidate(name, "Mean") for name in ("one", "two", "three"))
+    models = [a_model(candidates=candidates[:2]), a_model("other", candidates[2:])]
+    learner = Learner(models, _counting(encoded))
+    learner.snapshot()
+    lengths = []
+    for at in range(1, 7):
+        learner.offer(an_example(at, model="other"))
+        _teach(learner, at)
+        learner, _ = Learner.restore(learner.snapshot(), models, learner._kit)
+        courses = msgspec.msgpack.decode(learner.snapshot()[1:])[-1]
+        lengths.append([len(one[-1]) for course in courses for one in course[11].values()])
+    assert lengths == [[1, 1, 1], [2, 2, 0], [3, 0, 1], [0, 1, 2], [1, 2, 0], [2, 0, 1]]
+    assert _bodies(learner.conclude()) == [encode(_taught(Mean(), 6))] * 3
+
+
 def test_so_many_bytes_of_examples_are_kept_and_not_one_more(monkeypatch: pytest.MonkeyPatch) -> None:
     row: Row = ["x" * 100, 1.0, None]
     each = len(msgspec.msgpack.encode((row, 1.0, 1.0)))
