@@ -13,6 +13,7 @@ import msgspec
 from online_models.definition import Candidate, Model
 from online_models.example import Example, Row
 from online_models.kit import Kit
+from online_models.relearning import Relearning
 from online_models.selection import OwnThresholds
 from online_models.version import KEPT, Lineage, ModelVersion, Retired, Role
 
@@ -27,7 +28,7 @@ class Good(msgspec.Struct, array_like=True):
 
 
 class ContenderState(msgspec.Struct, array_like=True):
-    """A contender as it is kept. `body` is None where it is that of `good`."""
+    """A contender as it is kept. `body` is None where it is that of `good`; `learnt` are the examples to be learnt again after it."""
 
     body: bytes | None
     lineage: Lineage
@@ -40,6 +41,7 @@ class ContenderState(msgspec.Struct, array_like=True):
     own: bool
     figures: Any
     taught: int = 0
+    learnt: list[bytes] = []
 
 
 class Contender:
@@ -64,6 +66,7 @@ class Contender:
         self.fresh = 0
         self.failure = ""
         self.own = False
+        self.relearning = Relearning()
 
     def learn(self, example: Example) -> str:
         """Take in one example; why it failed, or "". One that history has taught it, or that comes while it rests, is left out."""
@@ -74,6 +77,7 @@ class Contender:
             self.predictor.learn(example.row, example.label, example.weight)
         except Exception as error:  # noqa: BLE001  (whatever a pipeline makes of a row, the others go on, and it is said)
             return self.quarantine(_described("learning", error))
+        self.relearning.take(example.row, example.label, example.weight)
         lineage = self.lineage
         if not lineage.examples:
             lineage.first = at
@@ -123,16 +127,18 @@ class Contender:
         else:
             self.predictor = self.kit.decode(self.model, self.candidate, self.good.body)
             self.lineage = msgspec.structs.replace(self.good.lineage)
+            self.relearning.begin(self.good.body)
         return failure
 
     def _begin(self) -> None:
         self.predictor = self.kit.make(self.model, self.candidate)
         self.lineage = self._unlearnt()
         self.good = None
+        self.relearning.begin(None)
 
     def publish(self, version: int, role: Role, at: int) -> ModelVersion:
         """A version of it as it is now, to which it can go back."""
-        body = self.kit.encode(self.predictor) if self.fresh or self.good is None else self.good.body
+        body = self._encoded() if self.fresh or self.good is None else self.good.body
         lineage = msgspec.structs.replace(
             self.lineage,
             parent=self.good.version if self.good else 0,
@@ -160,6 +166,13 @@ class Contender:
             self.good.thresholds,
         )
 
+    def _encoded(self) -> bytes:
+        """The predictor as bytes, from which it is gone on from now on."""
+        known = self.relearning
+        body = known.body if known.body is not None and not known.learnt else self.kit.encode(self.predictor)
+        known.begin(body)
+        return body
+
     def _thresholds(self) -> OwnThresholds | None:
         """Those for a version now published: as long as too little is known here, those of the version that it goes on from."""
         found = self.kit.thresholds(self.figures)
@@ -173,6 +186,7 @@ class Contender:
         self.predictor = self.kit.decode(self.model, self.candidate, version.body)
         self.lineage = msgspec.structs.replace(version.lineage)
         self.good = Good(version.version, version.lineage, version.body, version.thresholds)
+        self.relearning.begin(version.body)
         self.fresh = 0
         self.failure = ""
         if version.lineage.origin != "rollback":
@@ -200,8 +214,9 @@ class Contender:
 
     def state(self) -> ContenderState:
         """All of it."""
+        body, learnt = self._kept()
         return ContenderState(
-            None if self.good and not self.fresh else self.kit.encode(self.predictor),
+            body,
             self.lineage,
             self.good,
             self.versions,
@@ -212,10 +227,21 @@ class Contender:
             self.own,
             self.figures.state(),
             self.taught,
+            learnt,
         )
 
-    def restore(self, state: ContenderState) -> None:
-        """Go on from what was kept."""
+    def _kept(self) -> tuple[bytes | None, list[bytes]]:
+        """What the predictor is kept as: `body` and `learnt` of the state."""
+        if self.good is not None and not self.fresh:
+            return None, []
+        known = self.relearning
+        if known.body is None:
+            return self._encoded(), []
+        is_of_good = self.good is not None and known.body is self.good.body
+        return None if is_of_good else known.body, known.learnt
+
+    def restore(self, state: ContenderState) -> str:
+        """Go on from what was kept; why it is in quarantine now, as it could not learn again what it had learnt, or ""."""
         body = state.body if state.body is not None or state.good is None else state.good.body
         if body is not None:
             self.predictor = self.kit.decode(self.model, self.candidate, body)
@@ -225,6 +251,11 @@ class Contender:
         self.role, self.known, self.fresh = state.role, state.known, state.fresh
         self.failure, self.own, self.taught = state.failure, state.own, state.taught
         self.figures.restore(state.figures)
+        try:
+            self.relearning.restore(self.predictor, body, state.learnt)
+        except Exception as error:  # noqa: BLE001  (another build may fail where that of before did not: as in `learn`)
+            return self.quarantine(_described("learning again", error))
+        return ""
 
 
 def _described(what: str, error: Exception) -> str:

@@ -281,7 +281,8 @@ class Course:
         if self.drift and state.drift is not None:
             self.drift.restore(state.drift)
         for name, kept in state.contenders.items():
-            self.contenders[name].restore(kept)
+            if failure := self.contenders[name].restore(kept):
+                self._say("quarantined", self.latest, name, {"failure": failure})
 
 
 def retired(state: CourseState) -> list[Retired]:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import heapq
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
 
+from online_models import relearning
 from online_models.course import Course, CourseState, retired
 from online_models.definition import Model
 from online_models.example import Example
@@ -152,8 +153,9 @@ class Learner:
 
     def follow(self, models: Sequence[Model]) -> list[Published]:
         """Go on with other definitions: what was learnt for one that has changed, or is gone, is given up."""
-        states = [one.state() for one in self._courses.values()]
-        self._begin(models, states)
+        before = self._courses
+        same = {one.name: before[one.name] for one in models if one.name in before and before[one.name].model == one}
+        self._begin(models, _states([course for name, course in before.items() if name not in same]), same)
         kept = [(place, one) for place, one in self._heap if self._belongs(one)]
         self.counts["outdated"] += len(self._heap) - len(kept)
         heapq.heapify(kept)
@@ -164,10 +166,14 @@ class Learner:
         course = self._courses.get(example.model)
         return course is not None and course.model.digest == example.digest
 
-    def _begin(self, models: Iterable[Model], states: Sequence[CourseState]) -> None:
+    def _begin(self, models: Iterable[Model], states: Sequence[CourseState], same: Mapping[str, Course]) -> None:
+        """Have courses of these models: those that are the `same` as they are, others from what was kept."""
         before = {one.name: one for one in states}
         self._courses = {}
         for model in models:
+            if model.name in same:
+                self._courses[model.name] = same[model.name]
+                continue
             state = before.pop(model.name, None)
             course = Course(model, self._kit, self._out, state.counter if state else 0)
             self._courses[model.name] = course
@@ -184,7 +190,7 @@ class Learner:
     def snapshot(self) -> bytes:
         """All that is kept: a byte for the version of the format, then MessagePack."""
         waiting = [one for _, one in sorted(self._heap, key=_by_place)]
-        courses = [one.state() for one in self._courses.values()]
+        courses = _states(list(self._courses.values()))
         state = _State(self.watermark, self._passing, dict(self.counts), waiting, courses)
         return bytes([CODEC_VERSION]) + _encoder.encode(state)
 
@@ -207,12 +213,23 @@ class Learner:
         learner = cls([], kit, capacity)
         learner.watermark, learner._passing = state.watermark, state.passing
         learner.counts = Counter(state.counts)
-        learner._begin(models, state.courses)
+        learner._begin(models, state.courses, {})
         heap = [(one.order(), one) for one in state.waiting if learner._belongs(one)]
         if dropped := len(state.waiting) - len(heap):
             learner.counts["outdated"] += dropped
         learner._heap, learner._waiting = heap, {_moment(one) for _, one in heap}
         return learner, learner._said()
+
+
+def _states(courses: Sequence[Course]) -> list[CourseState]:
+    """What is kept of courses. Together no more is to be learnt again than one alone may have: a restart has to be over in time."""
+    known = [one.relearning for course in courses for one in course.contenders.values()]
+    left = relearning.MOST
+    for one in sorted(known, key=lambda one: len(one.learnt)):
+        if len(one.learnt) > left:
+            one.begin(None)
+        left -= len(one.learnt)
+    return [course.state() for course in courses]
 
 
 def _by_place(entry: tuple[_Place, Example]) -> _Place:

@@ -92,8 +92,10 @@ class RiverPredictor:
 
     def features(self, row: Row) -> Features:
         """A row as the last step sees it. Numbers have the index of their column; see `names` for indicators."""
+        return self._features(row, self.encoder.numbers(row))
+
+    def _features(self, row: Row, numbers: Features) -> Features:
         encoder = self.encoder
-        numbers = encoder.numbers(row)
         filled = dict(numbers)
         if self.final.missing == "mean":
             for index, part in encoder.number_parts:
@@ -155,10 +157,12 @@ class RiverPredictor:
                 self.calibrator.learn(cast(float, before), label, weight)
         encoder.remember(row)
         numbers = encoder.numbers(row)
-        for transformer in self.transformers:
-            transformer.learn_one(numbers)
-            numbers = transformer.transform_one(numbers)
-        features = self.features(row)
+        reached = numbers
+        for place, transformer in enumerate(self.transformers, 1):
+            transformer.learn_one(reached)
+            if place < len(self.transformers):
+                reached = transformer.transform_one(reached)
+        features = self._features(row, numbers)
         if label is not None:
             encoder.learn(row, label, weight)
         self._learn_features(features, label, weight)

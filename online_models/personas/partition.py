@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
 
 from online_models.definition import PersonaRule
 from online_models.personas.naming import FITS, declared
-from online_models.personas.separation import davies_bouldin, silhouette
+from online_models.personas.separation import davies_bouldin, distances, silhouette
 
 _TRIES: Final = 5
 _MOVES: Final = 15
@@ -52,8 +53,13 @@ class Judge:
 
     def judged(self, labels: Any, clusterer: Any) -> Partition:
         """A partition with its figures."""
-        apart = silhouette(self.points, labels), davies_bouldin(self.points, labels)
+        apart = silhouette(self._distances, labels), davies_bouldin(self.points, labels)
         return Partition(labels, clusterer, *apart, frozenset(self.called(labels).values()))
+
+    @cached_property
+    def _distances(self) -> Any:
+        """Once for all partitions: it takes most of the time of a review."""
+        return distances(self.points)
 
     def joined(self, labels: Any, least: float) -> Any:
         """The labels with those of clusters too small, or too many, given to the others: to the one whose middle is nearest."""
@@ -108,11 +114,12 @@ def _drawn(points: Any, count: int, begin: list[Any], dice: random.Random) -> An
     """So many of the points, drawn so that they lie apart from each other and from the first ones (k-means++: Arthur and Vassilvitskii
     2007)."""
     chosen = list(begin) or [points[dice.randrange(len(points))]]
+    squares = np.min([((points - one) ** 2).sum(axis=1) for one in chosen], axis=0)
     while len(chosen) < count:
-        squares = np.min([((points - one) ** 2).sum(axis=1) for one in chosen], axis=0)
         reached = np.cumsum(squares)
         at = int(np.searchsorted(reached, dice.random() * reached[-1])) if reached[-1] else dice.randrange(len(points))
         chosen.append(points[min(at, len(points) - 1)])
+        squares = np.minimum(squares, ((points - chosen[-1]) ** 2).sum(axis=1))
     return np.array(chosen)
 
 

@@ -7,22 +7,27 @@ from typing import Any
 import numpy as np
 
 
-def silhouette(points: Any, labels: Any) -> float:
+def distances(points: Any) -> Any:
+    """How far each point is from each; `points` has a row for each of them, and so has what is returned."""
+    squares = (points**2).sum(axis=1)
+    found = np.sqrt(np.maximum(squares[:, None] + squares[None, :] - 2 * points @ points.T, 0.0))
+    np.fill_diagonal(found, 0.0)
+    return found
+
+
+def silhouette(apart: Any, labels: Any) -> float:
     """From -1 to 1: how much nearer points lie to their own cluster than to the next. 0 with fewer than two clusters.
 
-    `points` has a row for each point, `labels` its cluster. A cluster of one point counts 0.
+    `apart` are the `distances` of the points, `labels` has the cluster of each. A cluster of one point counts 0.
     """
     names = np.unique(labels)
     if len(names) < 2:
         return 0.0
-    squares = (points**2).sum(axis=1)
-    distances = np.sqrt(np.maximum(squares[:, None] + squares[None, :] - 2 * points @ points.T, 0.0))
-    np.fill_diagonal(distances, 0.0)
     members = labels[None, :] == names[:, None]
     sizes = members.sum(axis=1)
-    sums = distances @ members.T
+    sums = apart @ members.T
     own = members.argmax(axis=0)
-    rows = np.arange(len(points))
+    rows = np.arange(len(labels))
     alone = sizes[own] == 1
     within = sums[rows, own] / np.maximum(sizes[own] - 1, 1)
     others = sums / sizes[None, :]

@@ -5,11 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from online_models import relearning
 from online_models.definition import Model, Promotion
 from online_models.example import Example
 from online_models.learner import Learner
@@ -54,15 +57,21 @@ def _straight(given_examples: list[Example]) -> tuple[dict[str, list[bytes]], by
     learner = Learner(MODELS, KIT)
     for one in sorted(given_examples, key=Example.order):
         assert learner.offer(one) == "taken"
-    said = learner.advance(1_000)
+    said = learner.advance(1_000) + learner.conclude()
     return _bodies(said), learner.snapshot()
 
 
+@pytest.mark.parametrize(("large", "most"), [(relearning.LARGE, relearning.MOST), (1, 3)], ids=["small", "large"])
 @given(examples(), st.randoms(use_true_random=False), st.lists(st.integers(0, 400), max_size=8))
 def test_neither_order_nor_watermarks_nor_restarts_change_what_is_learnt(
-    those: list[Example], dice: random.Random, watermarks: list[int]
+    large: int, most: int, those: list[Example], dice: random.Random, watermarks: list[int]
 ) -> None:
     expected = _straight(those)
+    with mock.patch.multiple(relearning, LARGE=large, MOST=most):
+        _check(expected, those, dice, watermarks)
+
+
+def _check(expected: Any, those: list[Example], dice: random.Random, watermarks: list[int]) -> None:
     learner, said = Learner(MODELS, KIT), list[Published]()
     left = list(those)
     for watermark in [*sorted(watermarks), 1_000]:
@@ -84,6 +93,7 @@ def test_neither_order_nor_watermarks_nor_restarts_change_what_is_learnt(
             learner = _again(learner, said)
         for one in due:
             assert learner.offer(one) == "late"
+    said += learner.conclude()
     assert learner.counts["learnt"] == len(those)
     learner.counts = _counts(learner, those)
     assert (_bodies(said), learner.snapshot()) == expected

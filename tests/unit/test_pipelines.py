@@ -176,6 +176,16 @@ def test_scalers_cope_with_unknown_numbers_and_are_stored(scaler: str) -> None:
         assert said(of, decode_predictor(*of, encode_predictor(one))) == said(of, one)
 
 
+def test_each_step_learns_from_what_the_one_before_has_made_of_it() -> None:
+    model, candidate, columns = setting("LinearRegression")
+    steps = (Step("MinMaxScaler"), Step("StandardScaler"), candidate.pipeline[-1])
+    predictor = make_predictor(model, Candidate("c", steps), columns)
+    for views in (10.0, 30.0, 20.0):
+        predictor.learn([None, views, None, None, None], 1.0, 1.0)
+    # Between 0 and 1 by what had been seen at each.
+    assert predictor.transformers[1].means == {1: pytest.approx((0.0 + 1.0 + 0.5) / 3)}
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_optimizers_are_stored(optimizer: str) -> None:
     of = setting("LogisticRegression", parameters={"optimizer": optimizer})

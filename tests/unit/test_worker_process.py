@@ -14,7 +14,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from flink_jobs import learning
 from flink_jobs.frames import BATCH, HELLO, PROTOCOL_VERSION, RULES, ProtocolError
+from flink_jobs.learning import NICENESS
 from flink_jobs.outputs import Destination
 from flink_jobs.worker import Worker
 from online_models.storage import encode_predictor
@@ -164,6 +166,43 @@ def test_it_reads_nothing_of_the_operators_pipe_by_accident() -> None:
     operator.one("c", record())
     operator.check_accounts(2)
     assert child.end()[0] == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "nice"), reason="processes have no niceness here")
+def test_the_learner_gives_way_to_those_who_serve_customers() -> None:
+    niceness = []
+    for settings, code in ((SETTINGS, "worker"), ({}, "learning")):
+        child = Child(f"from flink_jobs.{code} import main; main()")
+        child.answer(msgspec.msgpack.encode([HELLO, PROTOCOL_VERSION, 0, 1, json.dumps(settings).encode()]))
+        niceness.append(os.getpriority(os.PRIO_PROCESS, child.process.pid))
+        assert child.end() == (0, b"", b"")
+    ours = os.getpriority(os.PRIO_PROCESS, 0)
+    assert niceness == [ours, min(ours + NICENESS, 19)]
+
+
+def test_the_learner_multiplies_matrices_in_one_thread() -> None:
+    """A second one, busy with waiting for the first, once took as much of the processors as the learning of personas itself."""
+    counts = """
+        import sys
+        from flink_jobs import learning
+        learning.serve_standard_streams = lambda answer: None
+        learning.main()
+        assert "numpy" not in sys.modules, "it would have made its threads already"
+        import numpy, scipy.linalg, threadpoolctl
+        sys.exit(max(one["num_threads"] for one in threadpoolctl.threadpool_info()))
+    """
+    process = subprocess.run([sys.executable, "-c", textwrap.dedent(counts)], cwd=ROOT, capture_output=True, timeout=60)
+    assert process.returncode == 1, process.stderr.decode()
+    assert not process.stderr
+
+
+def test_where_there_is_no_niceness_it_serves_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    served: list[Any] = []
+    monkeypatch.delattr(os, "nice", raising=False)
+    monkeypatch.setattr(learning, "serve_standard_streams", served.append)
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "")
+    learning.main()
+    assert len(served) == 1
 
 
 @pytest.mark.parametrize("last", [b"", b"\x00", b"\x00\x00\x00\x09abc"])
