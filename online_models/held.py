@@ -122,9 +122,6 @@ class Held:
         except Exception as error:  # noqa: BLE001  (whatever a model does, customers go on without it, and it is reported)
             self._break(one, f"{type(error).__name__} in predict")
             return None
-        if type(output) is float and self.is_number and -_EXACT < output < _EXACT:
-            self.counts["predicted"] += 1
-            return one.version, round(output * _UNIT) / _UNIT  # as `rounded` does
         return self._checked(one, output)
 
     def _checked(self, one: Version, output: Output | None) -> Said | None:

@@ -290,7 +290,7 @@ def advance(
     if profile is not None and serving is not None and len(profile.agenda) == _AGENDA and type(happening) is not Timer:
         # The common case by itself: nothing is due before the event, nothing waits for it, and most events change nothing for any model.
         event: Event = happening  # type: ignore[assignment]
-        due, _, pending, made_for, changed = profile.agenda
+        due, _, _, made_for, _ = profile.agenda
         if (
             due > event.event_time
             and due > watermark
@@ -298,11 +298,7 @@ def advance(
             and not serving.awaits(event.name)
         ):
             after, decision = count(profile, rules, event, watermark)
-            if after is not profile or decision.watched & ~changed or pending <= profile.latest or pending <= watermark:
-                return _heeded(after, rules, serving, event, watermark, decision, after is not profile)
-            if due < decision.next_timer:
-                decision.next_timer = due
-            return profile, decision
+            return _heeded(after, rules, serving, event, watermark, decision, after is not profile)
     return _advance(profile, rules, serving, happening, watermark, customer)
 
 

@@ -57,17 +57,11 @@ class Newest(Slot):
         value = self.read(event)
         if value is None:
             return 0
-        state = slots.get(self.key)
-        if state is not None and type(value) is str and value == state[1]:
-            # What is kept already is kept as it is.
-            if time < state[0]:
-                return 0
-            state[0] = time
-            return 1 if self.every else 0
         if type(value) is not str or len(value) > LONGEST_KEPT or not self.is_plain:
             value = self.kept(value)
             if value is None:
                 return 0
+        state = slots.get(self.key)
         if state is None:
             slots[self.key] = [time, value]
             return 1

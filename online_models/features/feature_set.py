@@ -33,8 +33,7 @@ class FeatureSet:
         self.columns: tuple[Column, ...] = tuple(
             column for one in self.features for column in KINDS[one.kind].columns(one.name, one.parameters)
         )
-        self._reads: tuple[Read, ...] | None = None
-        self._logs: tuple[int, ...] = ()
+        self._reads: tuple[tuple[Read, bool], ...] | None = None
 
     def attach(self, compiler: Compiler) -> Watched:
         """Ask for the slots of all features; what they depend on."""
@@ -45,9 +44,7 @@ class FeatureSet:
             found: list[Attached] = [KINDS[one.kind].attach(compiler, one.parameters) for one in self.features]
         finally:
             compiler.segment = outer
-        reads = [(read, one.log) for one in found for read in one.reads]
-        self._reads = tuple(read for read, _ in reads)
-        self._logs = tuple(place for place, (_, log) in enumerate(reads) if log)
+        self._reads = tuple((read, one.log) for one in found for read in one.reads)
         return Watched(
             frozenset().union(*(one.slots for one in found)), frozenset().union(*(one.traits for one in found))
         )
@@ -59,17 +56,12 @@ class FeatureSet:
         """
         if self._reads is None:
             raise RuntimeError("compile a plan with the feature set first: compile_plan(segments, watches=[features])")
-        row: Row = [read(profile, clock) for read in self._reads]
-        for place in self._logs:
-            value: Any = row[place]
-            if value:
-                row[place] = _LOGS.get(value) or _log(value)
+        row: Row = []
+        for read, log in self._reads:
+            value: Any = read(profile, clock)
+            if log and value:
+                value = (
+                    round(log1p(value) * _FINEST) / _FINEST if value > 0 else -round(log1p(-value) * _FINEST) / _FINEST
+                )
+            row.append(value)
         return row
-
-
-def _log(value: float) -> float:
-    return round(log1p(value) * _FINEST) / _FINEST if value > 0 else -round(log1p(-value) * _FINEST) / _FINEST
-
-
-_LOGS: Final = {float(count): _log(count) for count in range(1, 129)}
-"""Those of small counts, which most are."""

@@ -47,10 +47,6 @@ class Sessions(Slot):
                 newest[1] = time
             newest[2] += 1
             return 1
-        if time >= newest[1]:
-            state.append([time, time, 1])
-            del state[:-SESSIONS]
-            return 1
         before = list(newest)
         self._insert(state, time)
         del state[:-SESSIONS]
