@@ -160,40 +160,20 @@ class FlinkRest:
         Each subtask tells all that it has counted in one text, so what was counted together is read together. One subtask's share alone
         says nothing: after a rescale one may hold what was received, and another what became of it.
         """
-        of = self._vertex(job, operator)
+        of = next((one for one in self.vertices(job) if operator in one.name), None)
         if of is None:
             return {}
+        base = f"/jobs/{quote(job)}/vertices/{quote(of.id)}/metrics"
         names = [f"{subtask}.{operator}.segue.totals" for subtask in range(of.parallelism)]
         found: Counter[str] = Counter()
         for begin in range(0, len(names), _AT_ONCE):
             some = names[begin : begin + _AT_ONCE]
-            told = self._get(f"{self._of(job, of)}/metrics?get={quote(','.join(some))}")
+            told = self._get(f"{base}?get={quote(','.join(some))}")
             if len(told) < len(some):
                 return {}
             for one in told:
                 found.update(json.loads(one["value"]))
         return dict(found)
-
-    def metrics(self, job: str, vertex: str, wanted: Any) -> dict[str, float]:
-        """Sums over the subtasks of those metrics of the vertex (one with this word in its name) whose name is `wanted(name)`.
-
-        Flink reads one after the other while the job goes on: they need not fit together.
-        """
-        of = self._vertex(job, vertex)
-        if of is None:
-            return {}
-        base = f"{self._of(job, of)}/subtasks/metrics"
-        names = [str(one["id"]) for one in self._get(base) if wanted(str(one["id"]))]
-        if not names:
-            return {}
-        answer = self._get(f"{base}?agg=sum&get={quote(','.join(names))}")
-        return {str(one["id"]): float(one["sum"]) for one in answer}
-
-    def _vertex(self, job: str, word: str) -> Vertex | None:
-        return next((one for one in self.vertices(job) if word in one.name), None)
-
-    def _of(self, job: str, vertex: Vertex) -> str:
-        return f"/jobs/{quote(job)}/vertices/{quote(vertex.id)}"
 
     def latest_checkpoint(self, job: str) -> Checkpoint | None:
         """The newest completed checkpoint; None before the first."""

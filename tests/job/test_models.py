@@ -21,7 +21,6 @@ from flink_jobs.following import Following
 from flink_jobs.model_records import encode_version, read_record
 from flink_jobs.models import SCORING
 from flink_jobs.settings import Settings
-from flink_jobs.topics import client_options, partitions_of, reading_consumer
 from online_models import making
 from online_models.learner import Learner
 from online_models.loop import Loop
@@ -166,32 +165,19 @@ def kill(bench: JobBench, operator: str) -> None:
     """Kill an operator's only worker; afterwards the job runs again."""
     before, checkpoints = bench.restarts(), bench.checkpoints()
     bench.wait(lambda: bench.checkpoints() > checkpoints, "another checkpoint")
-    pids = bench.rest.metrics(
-        bench.job, operator, lambda name: name.startswith(f"{operator}.") and name.endswith("worker_pid")
-    )
-    (pid,) = pids.values()
-    os.kill(int(pid), signal.SIGKILL)
+    pid = bench.metric(operator, "segue.worker_pid", "sum")
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
     bench.wait(lambda: bench.restarts() > before, f"the job restarts without the worker of {operator}")
     bench.wait(lambda: bench.rest.runs(bench.job), "the job runs again")
 
 
 def signatures(bench: JobBench) -> set[tuple[bool, bool]]:
     """Of each record of a version: whether the learner made it, and whether it is signed as the job's own."""
-    consumer = reading_consumer(client_options(bench.settings), max_partition_fetch_bytes=16 * 1024 * 1024)
-    try:
-        partitions = partitions_of(consumer, bench.settings.topics.model_updates)
-        consumer.assign(partitions)
-        consumer.seek_to_beginning(*partitions)
-        ends = consumer.end_offsets(partitions)
-        found = set()
-        while any(consumer.position(one) < ends[one] for one in partitions):
-            for records in consumer.poll(timeout_ms=500).values():
-                for one in records:
-                    origin = read_record(one.value).header.origin
-                    found.add((origin == "stream", any(name == "segue-job" for name, _ in one.headers)))
-        return found
-    finally:
-        consumer.close()
+    return {
+        (read_record(one.value or b"").header.origin == "stream", "segue-job" in one.headers)
+        for one in bench.read("model_updates")
+    }
 
 
 def same(one: ModelVersion) -> Any:
