@@ -26,6 +26,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from cli.history import Account, Source
 from flink_jobs.settings import Settings
 from online_models import making
+from online_models.advancing import advance
 from online_models.contest import base_loss
 from online_models.definition import Candidate, Model, Step
 from online_models.example import Example, Row
@@ -35,7 +36,7 @@ from online_models.loop import Loop
 from online_models.parse import parse_models
 from online_models.pipelines import make_predictor
 from online_models.predictor import Predictor
-from online_models.serving import Serving, advance
+from online_models.serving import Serving
 from online_models.standard import standard_kit
 from online_models.version import ModelEvent, ModelVersion, Published
 from profiles import Event, decode_event

@@ -26,12 +26,13 @@ from benchmarks.model_quality import PURCHASE, RETAIL, TELCO
 from benchmarks.results import deliver, machine, options
 from benchmarks.workload import Workload, copy_rules
 from online_models import making
+from online_models.advancing import advance
 from online_models.definition import Learning, Model, Scoring
 from online_models.example import Example
 from online_models.features import FeatureSet
 from online_models.learner import Learner
 from online_models.parse import parse_models
-from online_models.serving import Serving, advance
+from online_models.serving import Serving
 from online_models.standard import standard_kit
 from profiles import Event, Profile, decode_event
 from rules.compiler import compile_plan

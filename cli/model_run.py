@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from cli.history import Account, Share
+from online_models.advancing import advance
 from online_models.contest import base_loss
 from online_models.definition import Model, in_zone
 from online_models.example import Example
@@ -18,7 +19,7 @@ from online_models.learner import Learner
 from online_models.loop import Loop, Outcome, Overrun
 from online_models.quality.figures import WINDOW, bins
 from online_models.rehearsal import PROBE, Gathered, Gathering
-from online_models.serving import Serving, advance
+from online_models.serving import Serving
 from online_models.standard import standard_kit
 from profiles.event import Event
 from profiles.zones import UTC

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flink_jobs.modelling import Learning, Scoring
+from online_models.advancing import advance
 from online_models.definition import Candidate, Model
 from online_models.learner import Learner
 from online_models.predictor import Predictor
-from online_models.serving import Serving, advance
+from online_models.serving import Serving
 from online_models.version import ModelVersion, Published
 from rules.watch import Watch
 

@@ -1,8 +1,4 @@
-"""The customer's side of models: when a customer is scored, which moments become examples, and what came of them. Pure.
-
-`advance` stands in for `rules.step.step` wherever there are models: the job, the backfill, the dry run and the tests call it. It lets
-time pass, lets the event count, ends the examples that wait for such an event, scores the customer at the customer's clock, lets the
-rules react to the scores, and may begin an example with what is known at this very moment.
+"""The customer's side of models: when a customer is scored, and which moments become examples. Pure.
 
 A customer is scored at the first change of what a model's features look at, and then again when something has changed and
 `Scoring.every` is over since the last time. A change that came earlier than that is caught up with by a timer where a rule asks for the
@@ -30,21 +26,19 @@ from online_models.predictor import Output, Predictor
 from online_models.selection import OwnThresholds, mapped
 from online_models.served import AGAIN, DIGEST, DUE, INTERVAL, NEXT_EXAMPLE, SCORED, WAITING, Features, Served
 from online_models.waiting import MOST_WAITING, packed
-from profiles.event import Event
 from profiles.profile import NEVER, Profile, message_digest
 from rules.compiled import moment
 from rules.definition import ANY_EVENT
 from rules.membership import Run
 from rules.plan import Plan
 from rules.predicates import Predicate
-from rules.step import Decision, Rules, Timer, count, is_looked_at, step
+from rules.step import Decision, Rules
 
-_DUE: Final = 0
-_PENDING: Final = 2
-_FOR: Final = 3
-_CHANGED: Final = 4
-_UNKNOWN: Final = (NEVER, 0, NEVER, 0, 0)
-_AGENDA: Final = 5
+AGENDA_DUE: Final = 0
+AGENDA_PENDING: Final = 2
+AGENDA_FOR: Final = 3
+AGENDA_CHANGED: Final = 4
+AGENDA_SIZE: Final = 5
 """The number of its items, which tells it from agendas that an older build has left."""
 
 MOST_REASONS: Final = 10
@@ -67,7 +61,7 @@ class Serving:
             self.models[model.name] = Served(model, read, bit, zone, held)
         self._all = tuple(self.models.values())
         digests = b"".join(one.digest for one in self._all)
-        self.code = int.from_bytes(message_digest(digests.hex())[:7]) ^ _AGENDA if digests else 0
+        self.code = int.from_bytes(message_digest(digests.hex())[:7]) ^ AGENDA_SIZE if digests else 0
         self._targets: dict[str, list[tuple[Served, Predicate | None]]] = {}
         for one in self.models.values():
             if one.model.target is not None:
@@ -106,7 +100,7 @@ class Serving:
         """Work out when to look at the profile next, after its models' states have changed."""
         states, awaited = profile.models, rules.plan.by_score
         due = free = pending = NEVER
-        changed = profile.agenda[_CHANGED] if profile.agenda else 0
+        changed = profile.agenda[AGENDA_CHANGED] if profile.agenda else 0
         for served in self._all:
             state = states.get(served.name)
             if state is None:
@@ -140,8 +134,8 @@ class Serving:
         work out when to look next."""
         states, changed = profile.models, decision.watched
         if profile.agenda:
-            changed |= profile.agenda[_CHANGED]
-            profile.agenda[_CHANGED] = 0
+            changed |= profile.agenda[AGENDA_CHANGED]
+            profile.agenda[AGENDA_CHANGED] = 0
         due: list[tuple[Served, list[Any]]] = []
         for served in self._all:
             state = states.get(served.name)
@@ -171,7 +165,7 @@ class Serving:
             and served.is_timed(rules.plan)
         ]
         for served, _ in due:
-            profile.agenda[_CHANGED] &= ~served.mask
+            profile.agenda[AGENDA_CHANGED] &= ~served.mask
         self._score(due, profile, rules, decision, customer, max(moment, profile.latest), moment - 1)
 
     def _score(
@@ -227,7 +221,7 @@ class Serving:
         """Let go of what is kept for models that are gone or mean something else; of one that is gone also the score, unless a rule asks
         for it still."""
         # Other models may have had these places, so that each of these may have changed.
-        has_changed = len(profile.agenda) == _AGENDA and bool(profile.agenda[_CHANGED])
+        has_changed = len(profile.agenda) == AGENDA_SIZE and bool(profile.agenda[AGENDA_CHANGED])
         for name, state in list(profile.models.items()):
             served = self.models.get(name)
             if served is None and name not in plan.by_score:
@@ -273,205 +267,3 @@ def _fairness(served: Served, champion: Version, row: Row, profile: Profile) -> 
 
 
 NO_MODELS: Final = Serving((), ())
-
-
-def advance(
-    profile: Profile | None,
-    rules: Rules,
-    serving: Serving | None,
-    happening: Event | Timer,
-    watermark: int,
-    customer: str = "",
-) -> tuple[Profile | None, Decision]:
-    """Apply one arrival to a customer's profile, as `step` does, with the models that `serving` has for the plan of these rules.
-
-    `Decision.examples` are those whose outcome is known by it, `Decision.next_timer` heeds what models wait for.
-    """
-    if profile is not None and serving is not None and len(profile.agenda) == _AGENDA and type(happening) is not Timer:
-        # The common case by itself: nothing is due before the event, nothing waits for it, and most events change nothing for any model.
-        event: Event = happening  # type: ignore[assignment]
-        due, _, _, made_for, _ = profile.agenda
-        if (
-            due > event.event_time
-            and due > watermark
-            and made_for == rules.code ^ serving.code
-            and not serving.awaits(event.name)
-        ):
-            after, decision = count(profile, rules, event, watermark)
-            return _heeded(after, rules, serving, event, watermark, decision, after is not profile)
-    return _advance(profile, rules, serving, happening, watermark, customer)
-
-
-def _advance(
-    profile: Profile | None,
-    rules: Rules,
-    serving: Serving | None,
-    happening: Event | Timer,
-    watermark: int,
-    customer: str,
-) -> tuple[Profile | None, Decision]:
-    if serving is None or not serving.models:
-        if profile is not None and profile.models:
-            NO_MODELS.tidy(profile, rules.plan)
-        return step(profile, rules, happening, watermark, None, customer)
-    if (
-        profile is not None
-        and (profile.models or profile.agenda)
-        and (len(profile.agenda) != _AGENDA or profile.agenda[_FOR] != rules.code ^ serving.code)
-    ):
-        serving.tidy(profile, rules.plan)
-        serving.plan_ahead(profile, rules)
-    if type(happening) is Timer:
-        return _wake(profile, rules, serving, happening, watermark, customer)
-    return _count(profile, rules, serving, happening, watermark)  # type: ignore[arg-type]
-
-
-def _wake(
-    profile: Profile | None, rules: Rules, serving: Serving, timer: Timer, watermark: int, customer: str
-) -> tuple[Profile | None, Decision]:
-    to = max(timer.due, watermark)
-    passing = None
-    if profile is not None and profile.agenda and profile.agenda[_DUE] <= to:
-        passing = _Passing(profile, rules, serving, customer)
-        passing.until(to, to)
-    profile, decision = step(profile, rules, timer, watermark, None, customer)
-    if passing is not None:
-        passing.precede(decision)
-    if profile is not None and profile.agenda:
-        decision.next_timer = _next_timer(profile, rules)
-    return profile, decision
-
-
-def _count(
-    profile: Profile | None, rules: Rules, serving: Serving, event: Event, watermark: int
-) -> tuple[Profile | None, Decision]:
-    """An event before which something may be due, or of which examples may wait."""
-    time = event.event_time
-    passed = watermark if watermark >= time else time - 1
-    if (
-        profile is None
-        or not profile.agenda
-        or profile.agenda[_DUE] > passed
-        or not is_looked_at(profile, event, watermark, rules.plan.limits)
-    ):
-        after, decision = count(profile, rules, event, watermark)
-        return _counted(after, rules, serving, event, watermark, decision, after is not profile)
-    passing = _Passing(profile, rules, serving, event.customer)
-    passing.until(passed, watermark)
-    after, decision = count(profile, rules, event, watermark)
-    if after is not profile:
-        passing.expire()
-    passing.precede(decision)
-    return _counted(after, rules, serving, event, watermark, decision, True)
-
-
-def _counted(
-    profile: Profile | None,
-    rules: Rules,
-    serving: Serving,
-    event: Event,
-    watermark: int,
-    decision: Decision,
-    is_other: bool,
-) -> tuple[Profile | None, Decision]:
-    """What models make of an event after the step, which examples may wait for; `is_other`: when to look next is no more what it was."""
-    if (
-        decision.outcome == "applied"
-        and profile is not None
-        and profile.models
-        and (targets := serving.targets(event.name))
-    ):
-        is_other = _label(profile, targets, event, watermark, decision) or is_other
-    return _heeded(profile, rules, serving, event, watermark, decision, is_other)
-
-
-def _heeded(
-    profile: Profile | None,
-    rules: Rules,
-    serving: Serving,
-    event: Event,
-    watermark: int,
-    decision: Decision,
-    is_other: bool,
-) -> tuple[Profile | None, Decision]:
-    """The customer is scored if an event has made that due; else it is noted what has changed."""
-    if profile is None:
-        return None, decision
-    due, free, pending, _, changed = profile.agenda or _UNKNOWN
-    if decision.outcome == "applied":
-        clock = profile.latest if profile.latest > watermark else watermark
-        new = decision.watched & ~changed
-        if pending <= clock or (new and free <= clock):
-            serving.look(profile, rules, decision, event.customer, clock, watermark)
-            decision.next_timer = _next_timer(profile, rules)
-            return profile, decision
-        if new:
-            profile.agenda[_CHANGED] = changed | new
-            profile.agenda[_PENDING] = min(free, pending)
-    if is_other:
-        serving.plan_ahead(profile, rules)
-        decision.next_timer = _next_timer(profile, rules)
-    elif due < decision.next_timer:
-        decision.next_timer = due
-    return profile, decision
-
-
-def _label(
-    profile: Profile, targets: list[tuple[Served, Predicate | None]], event: Event, watermark: int, decision: Decision
-) -> bool:
-    """End, or add to, the examples that wait for such an event; whether there were any."""
-    found = False
-    for served, is_meant in targets:
-        state = profile.models.get(served.name)
-        if state is not None and state[WAITING] and (is_meant is None or is_meant(event)):
-            ended = served.examples.take(state[WAITING], event, watermark, event.customer)
-            decision.examples = decision.examples + ended
-            found = True
-    return found
-
-
-def _next_timer(profile: Profile, rules: Rules) -> int:
-    """When to look again, by what the profile is now."""
-    return min(profile.due, profile.latest + rules.plan.limits.expiry, profile.agenda[_DUE])
-
-
-class _Passing:
-    """Time that passes for one customer without an event, up to what comes next. `decision` gathers what comes about, in its order."""
-
-    __slots__ = ("customer", "decision", "expires", "profile", "rules", "serving")
-
-    def __init__(self, profile: Profile, rules: Rules, serving: Serving, customer: str) -> None:
-        self.profile = profile
-        self.rules = rules
-        self.serving = serving
-        self.customer = customer
-        self.decision = Decision("timer")
-        self.expires = profile.latest + rules.plan.limits.expiry
-
-    def until(self, to: int, settled: int) -> None:
-        """Let pass, in order, all that is due up to `to`; what came of examples is known up to `settled`."""
-        profile, rules, serving = self.profile, self.rules, self.serving
-        timed = [name for name in profile.models if serving.models[name].is_timed(rules.plan)]
-        while timed:
-            again = min(profile.models[name][AGAIN] for name in timed)
-            if again > to or again >= self.expires:
-                break
-            _, decision = step(profile, rules, Timer(again), again, None, self.customer)
-            self.decision.transitions += decision.transitions
-            serving.again(profile, rules, self.decision, self.customer, again)
-        self.settle(min(settled, self.expires))
-        serving.plan_ahead(profile, rules)
-
-    def settle(self, until: int) -> None:
-        """End the examples whose window is over."""
-        for name, state in self.profile.models.items():
-            self.decision.examples += self.serving.models[name].examples.settle(state[WAITING], until, self.customer)
-
-    def expire(self) -> None:
-        """Of a profile that is gone, the examples whose outcome was known before; that of the others never will be."""
-        self.settle(self.expires)
-
-    def precede(self, decision: Decision) -> None:
-        """Put what came about before the decision of what came next."""
-        decision.transitions = self.decision.transitions + decision.transitions
-        decision.examples = self.decision.examples + decision.examples

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from hypothesis import strategies as st
 
+from online_models.advancing import advance
 from online_models.definition import Learning, Model, Scoring, Target
 from online_models.example import Example
-from online_models.serving import Serving, advance
+from online_models.serving import Serving
 from profiles import NEVER, Event
 from rules.compiler import compile_plan
 from rules.definition import EventRef, Segment

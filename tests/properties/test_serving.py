@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 import online_models.served
+from online_models.advancing import advance
 from online_models.definition import Learning, Model, Target
 from online_models.example import Example
-from online_models.serving import Serving, advance
+from online_models.serving import Serving
 from online_models.waiting import MOST_WAITING, Examples
 from profiles import Event, Profile, decode_profile, encode_profile
 from rules.definition import EventRef

@@ -15,12 +15,13 @@ import pytest
 
 from benchmarks import model_quality
 from benchmarks.model_quality import RETAIL, ROOT, TELCO
+from online_models.advancing import advance
 from online_models.definition import Model
 from online_models.features import FeatureSet
 from online_models.learner import Learner
 from online_models.loop import Loop
 from online_models.parse import parse_models
-from online_models.serving import Serving, advance
+from online_models.serving import Serving
 from online_models.standard import standard_kit
 from profiles import Event, decode_event
 from rules.compiler import compile_plan

@@ -11,11 +11,12 @@ import pytest
 
 from cli.model_files import load_models
 from cli.paths import MODELS
+from online_models.advancing import advance
 from online_models.definition import Model
 from online_models.features import FeatureSet
 from online_models.learner import Learner
 from online_models.loop import Loop
-from online_models.serving import Serving, advance
+from online_models.serving import Serving
 from online_models.standard import standard_kit
 from profiles import InvalidRecord, decode_event
 from rules.compiler import compile_plan

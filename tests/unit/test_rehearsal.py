@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from online_models.advancing import advance
 from online_models.compared import judged, losses, mean
 from online_models.definition import Model
 from online_models.example import Example
@@ -17,7 +18,7 @@ from online_models.learner import Learner
 from online_models.loop import Loop
 from online_models.parse import parse_model
 from online_models.rehearsal import PROBE, Gathered, Gathering, Rehearsal
-from online_models.serving import Serving, advance
+from online_models.serving import Serving
 from online_models.standard import standard_kit
 from profiles.event import Event
 from rules.compiler import compile_plan

@@ -19,6 +19,7 @@ from rich.console import Console
 
 from cli.model_view import fairness_lines
 from flink_jobs.model_records import ModelRecordError, encode_version, read_record
+from online_models.advancing import advance
 from online_models.definition import Fairness, Model
 from online_models.example import Example
 from online_models.features import FeatureSet
@@ -28,7 +29,7 @@ from online_models.parse import parse_models
 from online_models.quality.fairness import fairness_report, own_thresholds
 from online_models.quality.figures import LEAST, Observed
 from online_models.selection import OwnThresholds, in_millionths, mapped
-from online_models.serving import Serving, advance
+from online_models.serving import Serving
 from online_models.standard import standard_kit
 from online_models.version import Lineage, ModelVersion
 from profiles import Event

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from online_models.advancing import advance
 from online_models.definition import Fairness, Learning, Model, Scoring, Target
 from online_models.held import Held
-from online_models.serving import Serving, advance
+from online_models.serving import Serving
 from profiles import Event, Profile, encode_profile
 from rules.definition import EventRef, Exit, Happened, Operator, Score, Segment, Test
 from rules.explain import explain
