@@ -48,7 +48,7 @@ def advance(
     ):
         # The common case by itself: nothing is due before the event, nothing waits for it, and most events change nothing for any model.
         event: Event = happening  # type: ignore[assignment]
-        due, _, _, made_for, _ = profile.agenda
+        due, _, pending, made_for, changed = profile.agenda
         if (
             due > event.event_time
             and due > watermark
@@ -56,6 +56,15 @@ def advance(
             and not serving.awaits(event.name)
         ):
             after, decision = count(profile, rules, event, watermark)
+            if (
+                after is profile
+                and pending > profile.latest
+                and pending > watermark
+                and not decision.watched & ~changed
+            ):
+                if due < decision.next_timer:
+                    decision.next_timer = due
+                return profile, decision
             return _heeded(after, rules, serving, event, watermark, decision, after is not profile)
     return _advance(profile, rules, serving, happening, watermark, customer)
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from river import linear_model, optim, preprocessing
 
-from online_models.calibration import Platt, clamped, logit, sigmoid
+from online_models.calibration import LEAST, Platt, clamped, logit, sigmoid
 from online_models.encoding import LARGEST, HashColumn, OnehotColumn, TargetColumn, value_of
 from online_models.example import Row
 from online_models.predictor import Output, Predictor
@@ -19,6 +19,8 @@ from online_models.river_predictor import RiverPredictor
 
 _CERTAIN: Final = 30.0
 """Beyond these log odds River says 0 or 1."""
+
+_MOST: Final = 1.0 - LEAST
 
 _MOST_ODDS: Final = logit(1.0)
 """No log odds are further from 0 once the probability is clamped."""
@@ -101,7 +103,10 @@ class FrozenLinear:
             return self._predictor.predict(row)
         if self._curve is not None:
             slope, shift = self._curve
-            return clamped(sigmoid(slope * min(max(z, -_MOST_ODDS), _MOST_ODDS) + shift))
+            said = sigmoid(
+                slope * (z if -_MOST_ODDS < z < _MOST_ODDS else _MOST_ODDS if z > 0 else -_MOST_ODDS) + shift
+            )
+            return said if LEAST < said < _MOST else clamped(said)
         if not self._logistic:
             return z
         said = sigmoid(z) if -_CERTAIN <= z <= _CERTAIN else float(z > 0)

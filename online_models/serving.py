@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from online_models.definition import Model
 from online_models.example import Row
+from online_models.features import FeatureSet, joint_reading
 from online_models.held import Held, Role, Said, Version, rounded
 from online_models.predictor import Output, Predictor
 from online_models.selection import OwnThresholds, mapped
@@ -41,6 +42,9 @@ AGENDA_CHANGED: Final = 4
 AGENDA_SIZE: Final = 5
 """The number of its items, which tells it from agendas that an older build has left."""
 
+MOST_JOINT: Final = 1_000
+"""Different sets of models whose common reading is remembered."""
+
 MOST_REASONS: Final = 10
 """Features that an explanation of a score names."""
 
@@ -60,6 +64,9 @@ class Serving:
             held = known.held if known is not None and known.model.digest == model.digest else Held(model)
             self.models[model.name] = Served(model, read, bit, zone, held)
         self._all = tuple(self.models.values())
+        # By the models that are asked together: what reads their rows. Features of other kinds than ours are read one by one.
+        self._joint: dict[int, Callable[[Profile, int], list[Row]]] = {}
+        self._are_joined = all(isinstance(one, FeatureSet) for one in features)
         digests = b"".join(one.digest for one in self._all)
         self.code = int.from_bytes(message_digest(digests.hex())[:7]) ^ AGENDA_SIZE if digests else 0
         self._targets: dict[str, list[tuple[Served, Predicate | None]]] = {}
@@ -106,25 +113,24 @@ class Serving:
             if state is None:
                 free = 0
                 continue
-            _, _, scored, again, interval, _, waiting = state
             is_timed = served.refresh is not None or served.name in awaited
-            if interval and changed & served.mask:
-                interval = state[INTERVAL] = 0
-                again = state[AGAIN] = scored + served.every
+            if not state[INTERVAL]:
+                changed |= served.mask
+            elif changed & served.mask:
+                state[INTERVAL], state[AGAIN] = 0, state[SCORED] + served.every
+            elif is_timed:
+                free = 0  # a timer has to be set for it
+            elif state[SCORED] + served.every < free:
+                free = state[SCORED] + served.every
+            again, waiting = state[AGAIN], state[WAITING]
+            if again < pending:
+                pending = again
             next_due = waiting[0][0] + served.examples.within if waiting else NEVER
             if is_timed and again < next_due:
                 next_due = again
             state[DUE] = next_due
             if next_due < due:
                 due = next_due
-            if again < pending:
-                pending = again
-            if not interval:
-                changed |= served.mask
-            elif is_timed:
-                free = 0  # a timer has to be set for it
-            elif scored + served.every < free:
-                free = scored + served.every
         profile.agenda = [due, free, pending, rules.code ^ self.code, changed]
 
     def look(
@@ -182,17 +188,18 @@ class Serving:
         written, awaited = profile.scores, rules.plan.by_score
         scores: dict[str, Output] = {}
         begin: list[tuple[Served, list[Any], Row, Said | None, int | None]] = []
-        for served, state in due:
+        rows = self._rows(due, profile, clock) if len(due) > 1 and self._are_joined else None
+        for at, (served, state) in enumerate(due):
             served.scored(state, clock)
             is_example = clock >= state[NEXT_EXAMPLE] and served.is_example(state, clock, customer)
             name, held = served.name, served.held
             champion, before = held.champion, written.get(name)
-            age = clock - before[1] if before is not None else None
+            previous, age = (before[0], clock - before[1]) if before is not None else (None, None)
             if not is_example and champion is None:
                 held.usage.note(age, False)
                 continue
-            row = served.features.read(profile, clock)
-            found = held.score(row, before[0] if before is not None else None)
+            row = served.features.read(profile, clock) if rows is None else rows[at]
+            found = held.score(row, previous)
             held.usage.note(age, found is not None)
             if is_example:
                 begin.append((served, state, row, found, age))
@@ -216,6 +223,19 @@ class Serving:
                 continue
             example = examples.unlabelled(profile, clock, row, predictions, age, max(clock, watermark + 1), customer)
             decision.examples = [*decision.examples, example]
+
+    def _rows(self, due: list[tuple[Served, list[Any]]], profile: Profile, clock: int) -> list[Row]:
+        """The rows of several models: much of what one looks at the others look at, too."""
+        asked = 0
+        for served, _ in due:
+            asked |= served.mask
+        read = self._joint.get(asked)
+        if read is None:
+            sets = [served.features for served, _ in due]
+            read = joint_reading([one for one in sets if isinstance(one, FeatureSet)])
+            if len(self._joint) < MOST_JOINT:
+                self._joint[asked] = read
+        return read(profile, clock)
 
     def tidy(self, profile: Profile, plan: Plan) -> None:
         """Let go of what is kept for models that are gone or mean something else; of one that is gone also the score, unless a rule asks

@@ -65,9 +65,9 @@ class Newest(Slot):
         if state is None:
             slots[self.key] = [time, value]
             return 1
-        if time < state[0]:
+        newest, known = state
+        if time < newest:
             return 0
-        known = state[1]
         state[0] = time
         if known == value and type(known) is type(value):
             return 1 if self.every else 0

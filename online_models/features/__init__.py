@@ -4,8 +4,8 @@ A feature is an exact function of a profile's slots and traits and of a clock. T
 asked about the very numbers that it has learnt from.
 """
 
-from online_models.features.feature_set import FeatureSet
+from online_models.features.feature_set import FeatureSet, joint_reading
 from online_models.features.kind import Column, FeatureKind
 from online_models.features.vocabulary import KINDS, read_feature
 
-__all__ = ["KINDS", "Column", "FeatureKind", "FeatureSet", "read_feature"]
+__all__ = ["KINDS", "Column", "FeatureKind", "FeatureSet", "joint_reading", "read_feature"]

@@ -9,10 +9,9 @@ from typing import Final, Literal
 from online_models.features.kind import Attached, FeatureKind, Read
 from online_models.features.reading import AS, DURING, LOG, WHERE, Line, event_keys, within_key
 from profiles.profile import NEVER, Profile
-from profiles.values import MICROS
 from rules.calendar import DAY, MINUTE
 from rules.compiler import Compiler
-from rules.decay import left
+from rules.decay import points_left
 from rules.definition import ANY_EVENT, EventRef
 from rules.kinds.engagement import fading_points, read_points
 from rules.kinds.kind import Key
@@ -185,7 +184,7 @@ def _read_engagement(line: Line) -> FadingPoints:
 def _attach_engagement(compiler: Compiler, one: FadingPoints) -> Attached:
     half_life = one.half_life
     key = fading_points(compiler, one.points, half_life)
-    read: Read = lambda profile, clock: left(profile.slots.get(key), clock, half_life) / MICROS  # noqa: E731
+    read: Read = lambda profile, clock: points_left(profile.slots.get(key), clock, half_life)  # noqa: E731
     return Attached((read,), frozenset((key,)))
 
 
@@ -217,9 +216,12 @@ def _attach_velocity(compiler: Compiler, one: Velocity) -> Attached:
         if state is None:
             return None
         times, _, counts = state
-        start, edge = bisect_right(times, clock - window - against), bisect_right(times, clock - window)
+        start = bisect_right(times, clock - window - against)
         if start == len(times):
             return None
+        edge = bisect_right(times, clock - window, start)
+        if edge == start:
+            return 1.0
         now: int = sum(counts[edge:]) * against
         before: int = sum(counts[start:edge]) * window
         return (now - before) / (now + before)

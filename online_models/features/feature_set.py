@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 from math import log1p
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from online_models.definition import Feature
 from online_models.example import Row
@@ -17,6 +17,9 @@ from rules.watch import Watched
 
 _FINEST: Final = 1e9
 """Logarithms are rounded to its inverse, as the last bit of one is not the same on every machine. All else is divided once, which is."""
+
+_WHOLE: Final = 1.5 * 2.0**52
+"""A number below 2**51 with this added is rounded to a whole one, half to even: as `round` does it, in a third of the time."""
 
 
 class FeatureSet:
@@ -33,7 +36,8 @@ class FeatureSet:
         self.columns: tuple[Column, ...] = tuple(
             column for one in self.features for column in KINDS[one.kind].columns(one.name, one.parameters)
         )
-        self._reads: tuple[tuple[Read, bool], ...] | None = None
+        self.parts: tuple[Part, ...] = ()
+        self._read: Reading | None = None
 
     def attach(self, compiler: Compiler) -> Watched:
         """Ask for the slots of all features; what they depend on."""
@@ -44,7 +48,12 @@ class FeatureSet:
             found: list[Attached] = [KINDS[one.kind].attach(compiler, one.parameters) for one in self.features]
         finally:
             compiler.segment = outer
-        self._reads = tuple((read, one.log) for one in found for read in one.reads)
+        self.parts = tuple(
+            Part((one.kind, repr(one.parameters), self.zone, at), read, attached.log)
+            for one, attached in zip(self.features, found, strict=True)
+            for at, read in enumerate(attached.reads)
+        )
+        self._read = reading(self.parts)
         return Watched(
             frozenset().union(*(one.slots for one in found)), frozenset().union(*(one.traits for one in found))
         )
@@ -54,14 +63,53 @@ class FeatureSet:
 
         Depends on nothing but the profile and the clock. RuntimeError if no plan has been compiled with it.
         """
-        if self._reads is None:
+        if self._read is None:
             raise RuntimeError("compile a plan with the feature set first: compile_plan(segments, watches=[features])")
-        row: Row = []
-        for read, log in self._reads:
-            value: Any = read(profile, clock)
-            if log and value:
-                value = (
-                    round(log1p(value) * _FINEST) / _FINEST if value > 0 else -round(log1p(-value) * _FINEST) / _FINEST
-                )
-            row.append(value)
+        return self._read(profile, clock)
+
+
+class Part(NamedTuple):
+    """One column as it is read under a plan. Those of equal `meaning` read the same. `log`: the logarithm of what `read` says is meant."""
+
+    meaning: Hashable
+    read: Read
+    log: bool
+
+
+Reading = Callable[[Profile, int], Row]
+
+
+def reading(parts: Sequence[Part]) -> Reading:
+    """A function that reads these columns."""
+    reads = tuple(one.read for one in parts)
+    logarithms = tuple(at for at, one in enumerate(parts) if one.log)
+
+    def read(profile: Profile, clock: int) -> Row:
+        row: Row = [one(profile, clock) for one in reads]
+        for at in logarithms:
+            value: Any = row[at]
+            if value:
+                if value > 0:
+                    row[at] = (log1p(value) * _FINEST + _WHOLE - _WHOLE) / _FINEST
+                else:
+                    row[at] = (_WHOLE - (log1p(-value) * _FINEST + _WHOLE)) / _FINEST
         return row
+
+    return read
+
+
+def joint_reading(sets: Sequence[FeatureSet]) -> Callable[[Profile, int], list[Row]]:
+    """A function that reads the rows of several sets under one plan. What they have in common it reads once."""
+    distinct: dict[Hashable, int] = {}
+    parts: list[Part] = []
+    for part in (part for one in sets for part in one.parts):
+        if distinct.setdefault(part.meaning, len(parts)) == len(parts):
+            parts.append(part)
+    places = [[distinct[part.meaning] for part in one.parts] for one in sets]
+    read = reading(parts)
+
+    def rows(profile: Profile, clock: int) -> list[Row]:
+        values = read(profile, clock)
+        return [[values[place] for place in row] for row in places]
+
+    return rows

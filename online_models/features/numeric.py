@@ -79,7 +79,7 @@ def _lately(fn: Function, key: int, window: int) -> Callable[[Profile, int], flo
         start = bisect_right(times, clock - window)
         if start == len(times):
             return missing
-        found: int = merge(numbers[start:])
+        found: int = merge(numbers[start:] if start else numbers)
         return found / (sum(counts[start:]) * MICROS) if mean else found / MICROS
 
     return read

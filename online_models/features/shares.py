@@ -61,7 +61,7 @@ def _attach(compiler: Compiler, one: Share) -> Attached:
             return None
         times, numbers, counts = state
         start = bisect_right(times, clock - window)
-        meant, counted = sum(numbers[start:]), sum(counts[start:])
+        meant, counted = (sum(numbers[start:]), sum(counts[start:])) if start else (sum(numbers), sum(counts))
         if apart:
             counted -= meant
             meant = min(meant, counted)
