@@ -58,7 +58,11 @@ PARTS: Final[dict[str, tuple[str, str, tuple[Key, ...]]]] = {
         "learn: {every: 1d, sample: 50%, negatives: 20%, publish: 1h, publish_examples: 1000}",
         (
             Key("every", "duration", "of a customer one example in so long at most; 1d unless told"),
-            Key("sample", "share", "the share of moments that become examples; 100% unless told"),
+            Key(
+                "sample",
+                "share",
+                "the share of moments that become examples, the same moments for all models; 100% unless told",
+            ),
             Key(
                 "negatives",
                 "share",

@@ -38,6 +38,7 @@ GROUP_LENGTH: Final = 64
 
 _MOST_SUM: Final = 2**63 - 1
 _ALL: Final = 2**64
+_LOW: Final = _ALL - 1
 
 _CAME: Final = 1
 
@@ -83,8 +84,12 @@ class Examples:
         self._kept = round(model.learning.negatives * _ALL)
 
     def is_sampled(self, customer: str, at: int) -> bool:
-        """Whether the customer's moment is of the share that is learnt from; the same for every replay."""
-        return self._sampled >= _ALL or self._draw(customer, at, 0) < self._sampled
+        """Whether the customer's moment is of the share that is learnt from; the same for every replay, and for all models: so what begins
+        together also ends together, and customers are woken for it once.
+        """
+        if self._sampled >= _ALL:
+            return True
+        return int(xxhash.xxh3_64_intdigest(customer.encode("utf-8", "surrogatepass"), at & _LOW)) < self._sampled
 
     def begin(
         self,
@@ -157,7 +162,7 @@ class Examples:
         """The example with what came of it; none where it is not of the share that is kept."""
         label, weight = self._label(one[_CAME]), 1.0
         if not label and self._kept < _ALL:
-            if self._draw(customer, one[0], 1) >= self._kept:
+            if self._draw(customer, one[0]) >= self._kept:
                 return []
             weight = 1 / self.model.learning.negatives
         row, *said = _unpack(one[2])
@@ -169,9 +174,9 @@ class Examples:
             return came / MICROS
         return float(bool(came) == (self.target.kind == "happens"))
 
-    def _draw(self, customer: str, at: int, seed: int) -> int:
+    def _draw(self, customer: str, at: int) -> int:
         text = f"{self.model.name}\0{customer}\0{at}".encode("utf-8", "surrogatepass")
-        return int(xxhash.xxh3_64_intdigest(text, seed))
+        return int(xxhash.xxh3_64_intdigest(text, 1))
 
     def group(self, profile: Profile) -> str:
         """The value of the protected trait as text; "" where it is unknown or none is declared."""

@@ -135,7 +135,7 @@ def examples(past: Past, customer: str, until: int) -> list[Brief]:
         if one.at < free:
             continue
         free = one.at + apart
-        if draw(model, customer, one.at, 0) >= model.learning.sample:
+        if drawn(customer, one.at) >= model.learning.sample:
             continue
         if target is None:
             found.append((one.at, one.at, one.row, None, 1.0))
@@ -145,7 +145,7 @@ def examples(past: Past, customer: str, until: int) -> list[Brief]:
             continue
         weight = 1.0
         if outcome[1] == 0:
-            if draw(model, customer, one.at, 1) >= model.learning.negatives:
+            if draw(model, customer, one.at) >= model.learning.negatives:
                 continue
             weight = 1 / model.learning.negatives
         found.append((one.at, outcome[0], one.row, outcome[1], weight))
@@ -167,6 +167,11 @@ def label(model: Model, applied: Sequence[Event], at: int) -> tuple[int, float]:
     return (meant[0].event_time if model.learning.outcomes == "at_once" else end), came
 
 
-def draw(model: Model, customer: str, at: int, seed: int) -> float:
-    """A number from 0 to 1 that is the same in every replay."""
-    return float(xxhash.xxh3_64_intdigest(f"{model.name}\0{customer}\0{at}".encode(), seed) / 2**64)
+def drawn(customer: str, at: int) -> float:
+    """A number from 0 to 1 for a moment of a customer, the same for all models and in every replay."""
+    return float(xxhash.xxh3_64_intdigest(customer.encode(), at) / 2**64)
+
+
+def draw(model: Model, customer: str, at: int) -> float:
+    """A number from 0 to 1 for what did not come, the same in every replay."""
+    return float(xxhash.xxh3_64_intdigest(f"{model.name}\0{customer}\0{at}".encode(), 1) / 2**64)
