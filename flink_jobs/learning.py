@@ -67,6 +67,12 @@ _state_decoder: Final = msgspec.msgpack.Decoder(tuple[Definitions, bytes])
 Said = tuple[list[Output], dict[str, int]]
 
 
+class LearnerSettings(msgspec.Struct, forbid_unknown_fields=True):
+    """What the operator hands over in the first frame, as JSON. `models`: the rule set that the job was built with has some."""
+
+    models: bool = False
+
+
 class LearningWorker:
     """Answers frames. There is no learner before the first definitions come.
 
@@ -103,9 +109,12 @@ class LearningWorker:
         raise ProtocolError(f"unknown frame {kind}")
 
     def hello(self, version: int, subtask: int, parallelism: int, settings: bytes) -> str:
-        """Who it is. It has no settings: what there is to be known stands in the models."""
+        """Who it is. If there are models it gets ready for them, while the customers' workers get ready too: once they have begun, what
+        they send would wait for it, and soon they themselves."""
         if version != PROTOCOL_VERSION:
             raise ProtocolError(f"the operator speaks protocol {version}, the worker {PROTOCOL_VERSION}")
+        if msgspec.json.decode(settings, type=LearnerSettings).models:
+            self.learning.prepare()
         return f"learner, Python {sys.version.split()[0]}"
 
     def follow(self, payload: bytes) -> tuple[bool, str, list[Output], dict[str, int]]:

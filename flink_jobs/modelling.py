@@ -37,8 +37,11 @@ class Scoring:
 
 @dataclass(frozen=True)
 class Learning:
-    """For the worker that learns. `restore` also says what there is to say of definitions that have changed."""
+    """For the worker that learns. `restore` also says what there is to say of definitions that have changed. `prepare` imports what the
+    others need: that takes its time, in which nothing is waiting yet.
+    """
 
     parse: Callable[[Mapping[str, str]], Sequence[Model]]
     learner: Callable[[Sequence[Model]], Learner]
     restore: Callable[[bytes, Sequence[Model]], tuple[Learner, list[Published]]]
+    prepare: Callable[[], None] = lambda: None

@@ -56,5 +56,12 @@ def _restore(data: bytes, models: Sequence[Model]) -> tuple[Learner, list[Publis
     return Learner.restore(data, models, standard_kit())
 
 
+def _prepare() -> None:
+    from online_models import standard  # noqa: F401
+    from online_models.storable import allowed_classes
+
+    allowed_classes()
+
+
 SCORING = Scoring(_parse, _features, _serving, _predictor, advance)
-LEARNING = Learning(_parse, _learner, _restore)
+LEARNING = Learning(_parse, _learner, _restore, _prepare)

@@ -25,6 +25,7 @@ from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.java_gateway import get_gateway
 from pyflink.table import StreamTableEnvironment
 
+from flink_jobs.learning import LearnerSettings
 from flink_jobs.package import package_code
 from flink_jobs.settings import Settings, SettingsError, load_settings
 from flink_jobs.topics import LONGEST_MODEL, ensure_topics, has_had_models, java_properties, newest_rules
@@ -69,19 +70,21 @@ def build(
         .uid("segments")
     )
     if with_learner:
-        outputs = learn(outputs, settings)
+        outputs = learn(outputs, settings, rules)
     outputs.sinkTo(kafka_sink(settings, written_by)).name("outputs").uid("outputs")
     return environment
 
 
-def learn(outputs: Any, settings: Settings) -> Any:
+def learn(outputs: Any, settings: Settings, rules: RuleSet) -> Any:
     """Has the learner take the examples from among the outputs of the segments, and adds what it publishes to the rest.
 
     All goes to the same sink, so that a version is committed with the examples that it was learnt from.
     """
     jvm = get_gateway().jvm
     examples = outputs.filter(jvm.segue.ToLearner.only()).name("examples").uid("to-learner")
-    learner = jvm.segue.LearnerOperator(worker_config(settings, "flink_jobs.learning"))
+    worker = LearnerSettings(models=bool(rules.models))
+    config = worker_config(settings, "flink_jobs.learning").setSettings(msgspec.json.encode(worker).decode())
+    learner = jvm.segue.LearnerOperator(config)
     learnt = (
         examples.transform("learner", jvm.segue.SegmentOperator.outputType(), learner)
         .name("learner")

@@ -137,6 +137,15 @@ def test_a_learner_without_models_waits_for_some_also_after_a_restart() -> None:
     assert again.counts["examples_learnt"] == 1
 
 
+@pytest.mark.parametrize(("settings", "prepared"), [(b"{}", 0), (b'{"models": false}', 0), (b'{"models": true}', 1)])
+def test_it_gets_ready_with_its_first_word_where_there_are_models(settings: bytes, prepared: int) -> None:
+    """Later, examples would wait for it, and customers behind them."""
+    ready: list[None] = []
+    worker = LearningWorker(Learning(parse, FakeLearner, restore, lambda: ready.append(None)))
+    assert worker.hello(PROTOCOL_VERSION, 0, 1, settings).startswith("learner")
+    assert len(ready) == prepared
+
+
 @pytest.mark.parametrize(("step", "learnt"), [(0.25, [4, 2]), (0.5, [2, 2, 2]), (1.0, [1] * 6)])
 def test_a_frame_ends_when_its_time_is_over(monkeypatch: pytest.MonkeyPatch, step: float, learnt: list[int]) -> None:
     """Five hundred examples of a large forest once took most of the time after which a worker counts as dead."""
