@@ -10,11 +10,14 @@ import hashlib
 import shutil
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from rules.compiler import compile_plan
+from rules.plan import members_of
+from rules.rule_set import load_directory
 from shop import simulate
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -135,9 +138,20 @@ def lean(value: bytes) -> bytes:
     return head + b',"context":{' + tail[begin : tail.index(b"}", begin)] + b"}}}"
 
 
-def copy_rules(folder: Path) -> Path:
-    """The ten rule files in a folder of their own, as `rules.rule_set.load_directory` takes it."""
+def copy_rules(folder: Path, names: Iterable[str] = RULES) -> Path:
+    """The rule files of these segments, the ten unless told, in a folder of their own, as `rules.rule_set.load_directory` takes it."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in RULES:
+    for name in names:
         shutil.copy(CATALOG / f"{name}.yaml", folder)
     return folder
+
+
+def catalogue() -> tuple[str, ...]:
+    """The segments of the whole catalogue but those that ask for what a model says: with and without models they are the same."""
+    segments = load_directory(CATALOG).segments
+    plan = compile_plan(segments)
+    asking = 0
+    for mask in plan.by_score.values():
+        asking |= mask
+    left_out = {one.name for unit in plan.of_mask(asking) for one in members_of(unit)}
+    return tuple(sorted(one.name for one in segments if one.name not in left_out))
