@@ -10,6 +10,9 @@ final class LastWords {
     static final int KEPT_BYTES = 8192;
     private static final int LONGEST_LINE = 4096;
 
+    /** On a busy machine the reader may be a while behind a death. Longer is not waited: what the worker has started may hold its stderr open. */
+    private static final long PATIENCE_MILLIS = 5000;
+
     private final byte[] ring = new byte[KEPT_BYTES];
     private long written;
     private final Thread thread;
@@ -53,7 +56,7 @@ final class LastWords {
 
     /** What a dead worker wrote last; waits a moment for the reader to catch up with it. */
     String of() throws InterruptedException {
-        join(1000);
+        join(PATIENCE_MILLIS);
         synchronized (this) {
             int length = (int) Math.min(written, KEPT_BYTES);
             byte[] last = new byte[length];
