@@ -234,8 +234,6 @@ class _Attempt:
     def tell(self, decision: Decision) -> None:
         """Write the transitions of a decision."""
         self.next_timer = decision.next_timer
-        if not decision.transitions and not decision.examples:
-            return
         for transition in decision.transitions:
             self.outputs.append(outputs.segment_change(transition, self.batch.settings.source, self.batch.emitted_at))
             self.names.append(transition.kind)

@@ -57,10 +57,7 @@ def _restore(data: bytes, models: Sequence[Model]) -> tuple[Learner, list[Publis
 
 
 def _prepare() -> None:
-    from online_models import standard  # noqa: F401
-    from online_models.storable import allowed_classes
-
-    allowed_classes()
+    _learner(_parse({}))
 
 
 SCORING = Scoring(_parse, _features, _serving, _predictor, advance)

@@ -46,25 +46,11 @@ def advance(
         and len(profile.agenda) == AGENDA_SIZE
         and type(happening) is not Timer
     ):
-        # The common case by itself: nothing is due before the event, nothing waits for it, and most events change nothing for any model.
+        # The common case by itself: what was worked out holds for these rules, and nothing is due before the event.
         event: Event = happening  # type: ignore[assignment]
-        due, _, pending, made_for, changed = profile.agenda
-        if (
-            due > event.event_time
-            and due > watermark
-            and made_for == rules.code ^ serving.code
-            and not serving.awaits(event.name)
-        ):
+        due, _, _, made_for, _ = profile.agenda
+        if due > event.event_time and due > watermark and made_for == rules.code ^ serving.code:
             after, decision = count(profile, rules, event, watermark)
-            if (
-                after is profile
-                and pending > profile.latest
-                and pending > watermark
-                and not decision.watched & ~changed
-            ):
-                if due < decision.next_timer:
-                    decision.next_timer = due
-                return profile, decision
             return _heeded(after, rules, serving, event, watermark, decision, after is not profile)
     return _advance(profile, rules, serving, happening, watermark, customer)
 
@@ -122,34 +108,14 @@ def _count(
         or not is_looked_at(profile, event, watermark, rules.plan.limits)
     ):
         after, decision = count(profile, rules, event, watermark)
-        return _counted(after, rules, serving, event, watermark, decision, after is not profile)
+        return _heeded(after, rules, serving, event, watermark, decision, after is not profile)
     passing = _Passing(profile, rules, serving, event.customer)
     passing.until(passed, watermark)
     after, decision = count(profile, rules, event, watermark)
     if after is not profile:
         passing.expire()
     passing.precede(decision)
-    return _counted(after, rules, serving, event, watermark, decision, True)
-
-
-def _counted(
-    profile: Profile | None,
-    rules: Rules,
-    serving: Serving,
-    event: Event,
-    watermark: int,
-    decision: Decision,
-    is_other: bool,
-) -> tuple[Profile | None, Decision]:
-    """What models make of an event after the step, which examples may wait for; `is_other`: when to look next is no more what it was."""
-    if (
-        decision.outcome == "applied"
-        and profile is not None
-        and profile.models
-        and (targets := serving.targets(event.name))
-    ):
-        is_other = _label(profile, targets, event, watermark, decision) or is_other
-    return _heeded(profile, rules, serving, event, watermark, decision, is_other)
+    return _heeded(after, rules, serving, event, watermark, decision, True)
 
 
 def _heeded(
@@ -161,9 +127,18 @@ def _heeded(
     decision: Decision,
     is_other: bool,
 ) -> tuple[Profile | None, Decision]:
-    """The customer is scored if an event has made that due; else it is noted what has changed."""
+    """What models make of an event after the step: examples may wait for it, and the customer is scored if it has made that due; else it
+    is noted what has changed. `is_other`: when to look next is no more what it was.
+    """
     if profile is None:
         return None, decision
+    if (
+        decision.outcome == "applied"
+        and profile.models
+        and (targets := serving.targets(event.name))
+        and _label(profile, targets, event, watermark, decision)
+    ):
+        is_other = True
     due, free, pending, _, changed = profile.agenda or _UNKNOWN
     if decision.outcome == "applied":
         clock = profile.latest if profile.latest > watermark else watermark

@@ -12,14 +12,13 @@ from online_models.example import Row
 from online_models.predictor import Output, Predictor
 from online_models.selection import OwnThresholds
 from online_models.usage import Usage
+from profiles.values import WHOLE
 
 DECIMALS = 6
 """So many decimals of a number are kept as a score: rules compare in millionths."""
 
 _UNIT: Final = 10.0**DECIMALS
 _EXACT: Final = 2.0**51 / _UNIT
-_WHOLE: Final = 1.5 * 2.0**52
-"""A number below 2**51 with this added is rounded to a whole one, half to even: as `round` does it, in a third of the time."""
 
 Role = Literal["champion", "challenger"]
 
@@ -33,7 +32,7 @@ def rounded(output: float) -> float:
     >>> rounded(0.1234567), rounded(-2.0), rounded(1e300)
     (0.123457, -2.0, 1e+300)
     """
-    return (output * _UNIT + _WHOLE - _WHOLE) / _UNIT if -_EXACT < output < _EXACT else output
+    return (output * _UNIT + WHOLE - WHOLE) / _UNIT if -_EXACT < output < _EXACT else output
 
 
 @dataclass
@@ -106,13 +105,10 @@ class Held:
 
     def score(self, row: Row, previous: Output | None = None) -> Said | None:
         """Version and output of the champion for a row; None where there is none, or it cannot tell. `previous` is the score so far."""
-        one = self.champion
-        return None if one is None else self._output(one, row, previous)
+        return None if self.champion is None else self._output(self.champion, row, previous)
 
     def predictions(self, row: Row, scored: Said | None = None) -> dict[str, list[Any]]:
         """What every candidate says of a row: `[version, output]` by its name. `scored` is what `score` has just said of it, if it has."""
-        if len(self.versions) == 1 and scored is not None and self.champion is not None:
-            return {self.champion.candidate: list(scored)}
         said = {
             name: scored if scored is not None and one is self.champion else self._output(one, row, None)
             for name, one in self.versions.items()
@@ -129,7 +125,7 @@ class Held:
             return None
         if type(output) is float and -_EXACT < output < _EXACT and self.is_number:
             self.counts["predicted"] += 1
-            return one.version, (output * _UNIT + _WHOLE - _WHOLE) / _UNIT
+            return one.version, (output * _UNIT + WHOLE - WHOLE) / _UNIT  # as `rounded` does
         return self._checked(one, output)
 
     def _checked(self, one: Version, output: Output | None) -> Said | None:

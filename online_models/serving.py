@@ -64,9 +64,9 @@ class Serving:
             held = known.held if known is not None and known.model.digest == model.digest else Held(model)
             self.models[model.name] = Served(model, read, bit, zone, held)
         self._all = tuple(self.models.values())
-        # By the models that are asked together: what reads their rows. Features of other kinds than ours are read one by one.
+        # What can be read together, by model, and what reads the rows of the models that are asked together.
+        self._sets = {one.name: one.features for one in self._all if isinstance(one.features, FeatureSet)}
         self._joint: dict[int, Callable[[Profile, int], list[Row]]] = {}
-        self._are_joined = all(isinstance(one, FeatureSet) for one in features)
         digests = b"".join(one.digest for one in self._all)
         self.code = int.from_bytes(message_digest(digests.hex())[:7]) ^ AGENDA_SIZE if digests else 0
         self._targets: dict[str, list[tuple[Served, Predicate | None]]] = {}
@@ -74,7 +74,6 @@ class Serving:
             if one.model.target is not None:
                 self._targets.setdefault(one.model.target.ref.event, []).append((one, one.examples.is_meant))
         self._any = self._targets.pop(ANY_EVENT, [])
-        self.awaits: Callable[[str], bool] = (lambda name: True) if self._any else self._targets.__contains__
         for found in self._targets.values():
             found += self._any
 
@@ -188,7 +187,7 @@ class Serving:
         written, awaited = profile.scores, rules.plan.by_score
         scores: dict[str, Output] = {}
         begin: list[tuple[Served, list[Any], Row, Said | None, int | None]] = []
-        rows = self._rows(due, profile, clock) if len(due) > 1 and self._are_joined else None
+        rows = self._rows(due, profile, clock) if len(due) > 1 and len(self._sets) == len(self._all) else None
         for at, (served, state) in enumerate(due):
             served.scored(state, clock)
             is_example = clock >= state[NEXT_EXAMPLE] and served.is_example(state, clock, customer)
@@ -231,8 +230,7 @@ class Serving:
             asked |= served.mask
         read = self._joint.get(asked)
         if read is None:
-            sets = [served.features for served, _ in due]
-            read = joint_reading([one for one in sets if isinstance(one, FeatureSet)])
+            read = joint_reading([self._sets[served.name] for served, _ in due])
             if len(self._joint) < MOST_JOINT:
                 self._joint[asked] = read
         return read(profile, clock)

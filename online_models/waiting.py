@@ -38,7 +38,6 @@ GROUP_LENGTH: Final = 64
 
 _MOST_SUM: Final = 2**63 - 1
 _ALL: Final = 2**64
-_LOW: Final = _ALL - 1
 
 _CAME: Final = 1
 
@@ -87,9 +86,8 @@ class Examples:
         """Whether the customer's moment is of the share that is learnt from; the same for every replay, and for all models: so what begins
         together also ends together, and customers are woken for it once.
         """
-        if self._sampled >= _ALL:
-            return True
-        return int(xxhash.xxh3_64_intdigest(customer.encode("utf-8", "surrogatepass"), at & _LOW)) < self._sampled
+        key = customer.encode("utf-8", "surrogatepass")
+        return self._sampled >= _ALL or bool(xxhash.xxh3_64_intdigest(key, at) < self._sampled)
 
     def begin(
         self,

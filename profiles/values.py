@@ -13,6 +13,10 @@ from typing import Any
 MICROS = 1_000_000
 """Numbers are kept in millionths, as integers: sums of money are exact and independent of order."""
 
+WHOLE = 1.5 * 2.0**52
+"""A number below 2**51 to which this is added, and taken away again, is rounded to a whole one, half to even: as `round` does it, but in a
+third of the time."""
+
 _LARGEST = 9_000_000_000_000.0
 """The largest absolute number that is counted; above it millionths would leave 64 bits."""
 

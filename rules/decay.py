@@ -107,19 +107,26 @@ def _rounded(number: int, divisor: int) -> int:
     return quotient if number >= 0 else -quotient
 
 
+def _since(state: list[list[int]] | None, clock: int, half_life: int) -> tuple[int, int] | None:
+    """Spans from the newest that has points to that of the clock, and milliseconds into that; None where nothing is left."""
+    if state is None:
+        return None
+    span, passed = divmod(clock, half_life)
+    behind = span - state[0][-1]
+    return (behind, passed) if behind <= _GONE else None
+
+
 def left(state: list[list[int]] | None, clock: int, half_life: int) -> int:
     """What is left of the points at the clock, in millionths. It only ever comes nearer to nothing with time."""
-    if state is None:
+    since = _since(state, clock, half_life)
+    if state is None or since is None:
         return 0
     spans, sums = state
-    newest = spans[-1]
-    span, passed = divmod(clock, half_life)
-    if span - newest > _GONE:
-        return 0
-    total, oldest = 0, newest - SPANS + 1
+    behind, passed = since
+    total, oldest = 0, spans[-1] - SPANS + 1
     for counted, one in zip(spans, sums):  # noqa: B905  (they are of one length; to look costs as much as to add)
         total += one << counted - oldest
-    halved = (SPANS - 1) + _SCALE + (span - newest)
+    halved = (SPANS - 1) + _SCALE + behind
     return _rounded(total * MICROS << _ONE_DIGITS, growth(passed, half_life) << halved)
 
 
@@ -128,21 +135,18 @@ def points_left(state: list[list[int]] | None, clock: int, half_life: int) -> fl
 
     Off by less than 1e-14 of itself, and alike on every machine, as nothing but products, sums and a quotient are taken.
     """
-    if state is None:
+    since = _since(state, clock, half_life)
+    if state is None or since is None:
         return 0.0
     spans, sums = state
-    newest = spans[-1]
-    span, passed = divmod(clock, half_life)
-    if span - newest > _GONE:
-        return 0.0
-    total = float(sums[-1])
-    if len(spans) > 1:
-        for counted, one in zip(spans[:-1], sums):  # noqa: B905  (what there is one more of was taken above)
-            total += one * _HALVED[newest - counted]
+    behind, passed = since
+    total, newest = 0.0, spans[-1]
+    for counted, one in zip(spans, sums):  # noqa: B905  (as above)
+        total += one * _HALVED[newest - counted]
     part = (passed << _STEPS) // half_life
     first, second, third, fourth = _FLOATS
     grown = first[part >> 30] * second[part >> 20 & _MASK] * (third[part >> 10 & _MASK] * fourth[part & _MASK])
-    return total * _HALVED[span - newest] / (grown * _POINT)
+    return total * _HALVED[behind] / (grown * _POINT)
 
 
 def looks_again(state: list[list[int]], clock: int, half_life: int, level: int, now: int) -> int:

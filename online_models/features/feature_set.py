@@ -12,14 +12,12 @@ from online_models.example import Row
 from online_models.features.kind import Attached, Column, Read
 from online_models.features.vocabulary import KINDS
 from profiles.profile import Profile
+from profiles.values import WHOLE
 from rules.compiler import Compiler
 from rules.watch import Watched
 
 _FINEST: Final = 1e9
 """Logarithms are rounded to its inverse, as the last bit of one is not the same on every machine. All else is divided once, which is."""
-
-_WHOLE: Final = 1.5 * 2.0**52
-"""A number below 2**51 with this added is rounded to a whole one, half to even: as `round` does it, in a third of the time."""
 
 
 class FeatureSet:
@@ -90,9 +88,9 @@ def reading(parts: Sequence[Part]) -> Reading:
             value: Any = row[at]
             if value:
                 if value > 0:
-                    row[at] = (log1p(value) * _FINEST + _WHOLE - _WHOLE) / _FINEST
+                    row[at] = (log1p(value) * _FINEST + WHOLE - WHOLE) / _FINEST
                 else:
-                    row[at] = (_WHOLE - (log1p(-value) * _FINEST + _WHOLE)) / _FINEST
+                    row[at] = (WHOLE - (log1p(-value) * _FINEST + WHOLE)) / _FINEST
         return row
 
     return read
