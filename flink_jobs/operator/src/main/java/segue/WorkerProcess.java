@@ -205,7 +205,7 @@ final class WorkerProcess implements Closeable {
             return;
         }
         // The pipe ends a moment before the process counts as dead; anything else is an answer that makes no sense.
-        boolean died = cause == null || cause instanceof EOFException || isBrokenPipe(cause);
+        boolean died = cause == null || cause instanceof EOFException || isClosedPipe(cause);
         StringBuilder message = new StringBuilder(name).append(" (pid ").append(process.pid()).append(") ");
         try {
             if (overrun) {
@@ -226,8 +226,12 @@ final class WorkerProcess implements Closeable {
         signal.run();
     }
 
-    private static boolean isBrokenPipe(Throwable cause) {
-        return cause instanceof IOException && cause.getMessage() != null && cause.getMessage().contains("Broken pipe");
+    /** The system says that the pipe is broken; Java says that it is closed, once it has noticed that the process has ended. */
+    private static boolean isClosedPipe(Throwable cause) {
+        if (!(cause instanceof IOException) || cause.getMessage() == null) {
+            return false;
+        }
+        return cause.getMessage().contains("Broken pipe") || cause.getMessage().contains("Stream closed");
     }
 
     /** Ends the worker at once, with all it started, and wakes a task that waits for it. Safe from any thread. */
