@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -125,11 +124,9 @@ def test_it_ends_at_once_wherever_it_is_interrupted(tmp_path: Path, moment: str,
         wait_until(lambda: not run.look() or reached[moment](run), 200, moment)
         assert run.child.poll() is None, said(tmp_path)
         run.look()
-        begun = time.monotonic()
         run.child.send_signal(number)
         code, *_ = run.finish(60)
         assert code == 130, said(tmp_path)
-        assert time.monotonic() - begun < 20
         assert run.seen
         assert run.left() == []
         assert "Traceback" not in said(tmp_path)[1]

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -27,6 +26,9 @@ from cli.processes import (
 )
 
 SLEEP = "import time; time.sleep(600)"
+FOREVER = 3600.0
+"""Seconds: whoever waits so long for what is there already has failed."""
+
 # Ends only when killed, and says when it has seen to that.
 STUBBORN = (
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(600)"
@@ -45,14 +47,12 @@ def says_ready(process: Process) -> None:
     wait_until(lambda: "ready" in tail(log), 20, "it is ready", process=process)
 
 
-def test_a_process_that_obeys_ends_at_once(tmp_path: Path) -> None:
+def test_a_process_that_obeys_is_not_waited_for_any_longer(tmp_path: Path) -> None:
     process = start(tmp_path, SLEEP)
     assert process.alive()
-    begun = time.monotonic()
-    process.stop(grace=30)
+    process.stop(grace=FOREVER)
     assert not process.alive()
     assert process.exit_code() == -signal.SIGTERM
-    assert time.monotonic() - begun < 10
 
 
 def test_one_that_does_not_is_killed(tmp_path: Path) -> None:
@@ -146,16 +146,25 @@ def test_it_dies_with_the_command_that_started_it(tmp_path: Path, pause: float) 
 
 
 def test_several_are_ended_side_by_side(tmp_path: Path) -> None:
-    slow = (
-        "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: (time.sleep(1), sys.exit(0)));"
-        "print('ready', flush=True); time.sleep(600)"
-    )
-    several = [start(tmp_path, slow, f"slow{number}") for number in range(4)]
+    # Told to end, each waits until all four have been told: if one were waited for before the next is told, it would be killed.
+    told = tmp_path / "told"
+    told.mkdir()
+    code = f"""
+import os, pathlib, signal, sys, time
+told = pathlib.Path({str(told)!r})
+def end(*_):
+    (told / str(os.getpid())).touch()
+    while len(list(told.iterdir())) < 4:
+        time.sleep(0.01)
+    os._exit(0)
+signal.signal(signal.SIGTERM, end)
+print("ready", flush=True)
+time.sleep(600)
+"""
+    several = [start(tmp_path, code, f"slow{number}") for number in range(4)]
     for process in several:
         says_ready(process)
-    begun = time.monotonic()
     stop_all(several, grace=20)
-    assert time.monotonic() - begun < 3.5
     assert [process.exit_code() for process in several] == [0, 0, 0, 0]
 
 
@@ -175,11 +184,9 @@ def test_waiting_in_vain_shows_the_log(tmp_path: Path) -> None:
 
 def test_waiting_for_a_process_that_ended_is_given_up_at_once(tmp_path: Path) -> None:
     process = start(tmp_path, "print('what went wrong'); raise SystemExit(3)")
-    begun = time.monotonic()
     with pytest.raises(WaitError, match="it has ended with exit code 3") as caught:
-        wait_until(lambda: False, 60, "it comes", process=process)
+        wait_until(lambda: False, FOREVER, "it comes", process=process)
     assert "what went wrong" in caught.value.hint
-    assert time.monotonic() - begun < 20
 
 
 def test_the_log_of_the_last_run_is_kept(tmp_path: Path) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import time
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -177,12 +178,31 @@ def test_one_file_alone(tmp_path: Path) -> None:
     assert rules.digests.keys() == {"vip"}
 
 
-def test_a_thousand_segments_are_read_in_seconds(tmp_path: Path) -> None:
+def test_each_segment_more_costs_as_much_as_those_before(tmp_path: Path) -> None:
     text = (CATALOG / "viewed-not-bought.yaml").read_text()
-    folder(tmp_path, **{f"s{n}": text.replace("segment: viewed-not-bought", f"segment: s{n}") for n in range(1000)})
-    begun = time.process_time()
-    assert len(load_directory(tmp_path).segments) == 1000
-    assert time.process_time() - begun < 3.0
+
+    def calls(many: int) -> int:
+        """How many functions are called to read so many segments: the same for every run, which no time is."""
+        files = {f"s{n}": text.replace("segment: viewed-not-bought", f"segment: s{n}") for n in range(many)}
+        place = folder(tmp_path / str(many), **files)
+        count = 0
+
+        def note(frame: FrameType, kind: str, what: object) -> None:
+            nonlocal count
+            count += kind in ("call", "c_call")
+
+        before = sys.getprofile()
+        sys.setprofile(note)
+        try:
+            assert len(load_directory(place).segments) == many
+        finally:
+            sys.setprofile(before)
+        return count
+
+    calls(1)  # what is made once is made
+    few, many = calls(50), calls(400)
+    assert few > 50 * 100
+    assert many < 8.2 * few
 
 
 # --- warming -----------------------------------------------------------------------------------------------------------
