@@ -25,6 +25,8 @@ from cli.paths import CATALOG, OPERATOR, ROOT, STATE, shown
 # How long an interrupted stage has to end what it has started, in seconds.
 LAST_WORDS = 60.0
 NO_TESTS_COLLECTED = 5
+# Tests of the core share nothing, so each processor takes some; four at most, as each process imports all there is.
+SIDE_BY_SIDE = ("--numprocesses=auto", "--maxprocesses=4", "--dist=worksteal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ def stages(fast: bool, pytest_args: Sequence[str]) -> list[Stage]:
             lambda: pytest(
                 "core",
                 [unit, properties],
-                ["-q", *(["-m", "not slow", "--hypothesis-profile=quick"] if fast else [])],
+                ["-q", *SIDE_BY_SIDE, *(["-m", "not slow", "--hypothesis-profile=quick"] if fast else [])],
                 pytest_args,
             ),
             (unit, properties),
