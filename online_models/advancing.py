@@ -40,17 +40,29 @@ def advance(
 
     `Decision.examples` are those whose outcome is known by it, `Decision.next_timer` heeds what models wait for.
     """
-    if (
-        profile is not None
-        and serving is not None
-        and len(profile.agenda) == AGENDA_SIZE
-        and type(happening) is not Timer
-    ):
-        # The common case by itself: what was worked out holds for these rules, and nothing is due before the event.
+    if profile is not None and serving is not None and type(happening) is not Timer and (agenda := profile.agenda):
+        # The common case by itself: what was worked out holds for these rules, nothing is due before the event, and then no model is
+        # concerned by it, or only to note that something has changed for it.
         event: Event = happening  # type: ignore[assignment]
-        due, _, _, made_for, _ = profile.agenda
-        if due > event.event_time and due > watermark and made_for == rules.code ^ serving.code:
+        due, time = agenda[AGENDA_DUE], event.event_time
+        if due > time and due > watermark and agenda[AGENDA_FOR] == rules.code ^ serving.code:
             after, decision = count(profile, rules, event, watermark)
+            if (
+                after is profile
+                and decision.outcome == "applied"
+                and (due == NEVER or not serving.targets(event.name))  # an example that waits has an end
+            ):
+                _, free, pending, _, changed = agenda
+                new = decision.watched & ~changed
+                clock = profile.latest if profile.latest > watermark else watermark
+                if pending > clock and (not new or free > clock):
+                    if new:
+                        agenda[AGENDA_CHANGED] = changed | new
+                        if free < pending:
+                            agenda[AGENDA_PENDING] = free
+                    if due < decision.next_timer:
+                        decision.next_timer = due
+                    return profile, decision
             return _heeded(after, rules, serving, event, watermark, decision, after is not profile)
     return _advance(profile, rules, serving, happening, watermark, customer)
 

@@ -17,6 +17,8 @@ from online_models.example import Row
 from online_models.predictor import Output, Predictor
 from online_models.river_predictor import RiverPredictor
 
+_LOWEST: Final = -LARGEST
+
 _CERTAIN: Final = 30.0
 """Beyond these log odds River says 0 or 1."""
 
@@ -86,7 +88,7 @@ class FrozenLinear:
         for index, slope, mean in self._numbers:
             value = row[index]
             if value is not None:
-                if not -LARGEST < value < LARGEST:
+                if not _LOWEST < value < LARGEST:
                     return self._predictor.predict(row)
                 z += slope * (value - mean)
         for index, table, rest in self._tables:

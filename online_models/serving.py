@@ -112,16 +112,17 @@ class Serving:
             if state is None:
                 free = 0
                 continue
+            _, _, scored, again, interval, _, waiting = state
             is_timed = served.refresh is not None or served.name in awaited
-            if not state[INTERVAL]:
+            if not interval:
                 changed |= served.mask
             elif changed & served.mask:
-                state[INTERVAL], state[AGAIN] = 0, state[SCORED] + served.every
+                again = scored + served.every
+                state[INTERVAL], state[AGAIN] = 0, again
             elif is_timed:
                 free = 0  # a timer has to be set for it
-            elif state[SCORED] + served.every < free:
-                free = state[SCORED] + served.every
-            again, waiting = state[AGAIN], state[WAITING]
+            elif scored + served.every < free:
+                free = scored + served.every
             if again < pending:
                 pending = again
             next_due = waiting[0][0] + served.examples.within if waiting else NEVER
@@ -193,22 +194,27 @@ class Serving:
             is_example = clock >= state[NEXT_EXAMPLE] and served.is_example(state, clock, customer)
             name, held = served.name, served.held
             champion, before = held.champion, written.get(name)
-            previous, age = (before[0], clock - before[1]) if before is not None else (None, None)
-            if not is_example and champion is None:
-                held.usage.note(age, False)
-                continue
-            row = served.features.read(profile, clock) if rows is None else rows[at]
-            found = held.score(row, previous)
+            if before is None:
+                previous = age = None
+            else:
+                previous, age = before[0], clock - before[1]
+            found: Said | None = None
+            if is_example or champion is not None:
+                row = served.features.read(profile, clock) if rows is None else rows[at]
+                if champion is not None:
+                    found = held.output(champion, row, previous)
+                if is_example:
+                    begin.append((served, state, row, found, age))
             held.usage.note(age, found is not None)
-            if is_example:
-                begin.append((served, state, row, found, age))
             if found is None or champion is None:
                 continue
             shown = found[1] if champion.thresholds is None else served.shown(champion, found[1], profile)
             if name in awaited:
                 scores[name] = shown
-            else:
+            elif before is None:
                 written[name] = [shown, clock]
+            else:
+                before[0], before[1] = shown, clock
         if scores:
             Run(profile, rules, decision, customer).rescore(scores, clock)
         for served, state, row, found, age in begin:

@@ -32,7 +32,7 @@ from rules.definition import (
 from rules.duration import format_duration
 from rules.newest import Newest, says
 from rules.order import evaluation_order
-from rules.plan import CompiledGroup, CompiledSegment, Dispatch, Helped, Limits, Plan, Role
+from rules.plan import Add, CompiledGroup, CompiledSegment, Dispatch, Helped, Limits, Plan, Role
 from rules.population import Population
 from rules.predicates import Predicate, compile_where, reads, shown, thresholds
 from rules.watch import Watch, Watched
@@ -76,16 +76,25 @@ def dispatched(
     found = Dispatch(tuple(role for _, _, role in roles), exits)
     found.accepted = any(where is None and retention == NEVER for where, _, retention, _, _ in found.roles)
     asked: list[Role] = []
+    plain: list[tuple[Add, int]] = []
+    particular: list[Role] = []
+    kept_in_order: set[int] = set()
     for ref, slot, role in roles:
         where, add, retention, mask, rising = role
         if isinstance(slot, slots.Arrivals) and where is None and not rising:
             found.always |= mask
-        elif found.accepted and isinstance(slot, Newest) and ref == says(slot.path):
+            continue
+        if found.accepted and isinstance(slot, Newest) and ref == says(slot.path):
             # What says nothing is passed over there. Whether it is too old need not be asked: something counts it anyway.
-            asked.append((None, add, retention, mask, rising))
+            role = (None, add, retention, mask, rising)
+        asked.append(role)
+        # Roles of one slot stay in their order, so behind one that is not plain none is.
+        if role[0] is None and not rising and slot.key not in kept_in_order:
+            plain.append((add, mask))
         else:
-            asked.append(role)
-    found.asked = tuple(asked)
+            particular.append(role)
+            kept_in_order.add(slot.key)
+    found.asked, found.plain, found.particular = tuple(asked), tuple(plain), tuple(particular)
     return found
 
 

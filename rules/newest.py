@@ -57,11 +57,16 @@ class Newest(Slot):
         value = self.read(event)
         if value is None:
             return 0
-        if type(value) is not str or len(value) > LONGEST_KEPT or not self.is_plain:
-            value = self.kept(value)
-            if value is None:
-                return 0
         state = slots.get(self.key)
+        if state is not None and state[1] == value and type(value) is str and self.is_plain:
+            # Most events say what the one before said.
+            if time < state[0]:
+                return 0
+            state[0] = time
+            return self.every
+        value = self.kept(value)
+        if value is None:
+            return 0
         if state is None:
             slots[self.key] = [time, value]
             return 1

@@ -40,7 +40,10 @@ class Limits:
 Helped = tuple[str, int, int]
 """`(name, bit, cell)`: a segment whose rule one more event can only make true; where `cell` of its entry is set, it is so already."""
 
-Role = tuple[Predicate | None, Callable[[slots.State, int, Any, int], int], int, int, tuple[tuple[Helped, ...], ...]]
+Add = Callable[[slots.State, int, Any, int], int]
+"""`Slot.add` of one slot."""
+
+Role = tuple[Predicate | None, Add, int, int, tuple[tuple[Helped, ...], ...]]
 """`(predicate, add, retention, mask, rising)`: an event that matches `predicate` (None: always) is counted by `add`.
 
 `add` and `retention` are the slot's. The segments in `mask` may change either way by it. The rules of some can only become true: of
@@ -140,7 +143,8 @@ class Dispatch:
     """What one event name can touch: roles that count it, and segments that it makes customers leave.
 
     What the roles say is put in fewer words for the step, which goes through them for each event: `always` is the mask of what changes
-    by it whatever it says, `accepted` whether something counts it however old it is, `asked` the roles that have to be asked.
+    by it whatever it says, `accepted` whether something counts it however old it is, `asked` the roles that have to be asked. Of these
+    `plain` have but to count an event that is not older than any before it, each `(add, mask)`; `particular` are the others.
     """
 
     roles: tuple[Role, ...] = ()
@@ -148,6 +152,8 @@ class Dispatch:
     always: int = 0
     accepted: bool = False
     asked: tuple[Role, ...] = ()
+    plain: tuple[tuple[Add, int], ...] = ()
+    particular: tuple[Role, ...] = ()
 
 
 @dataclass

@@ -99,7 +99,14 @@ def count(
     dispatch = plan.by_event.get(event.name, plan.other)
     accepted, mask, refused = dispatch.accepted, dispatch.always, 0
     slots, segments = profile.slots, profile.segments
-    for predicate, add, retention, touched, rising in dispatch.asked:
+    roles = dispatch.asked
+    if time == clock:
+        # The usual case: nothing can be too old for it.
+        roles = dispatch.particular
+        for add, touched in dispatch.plain:
+            if add(slots, time, event, clock):
+                mask |= touched
+    for predicate, add, retention, touched, rising in roles:
         if predicate is None or predicate(event):
             if time == clock or time > clock - retention:
                 accepted = True

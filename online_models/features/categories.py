@@ -65,7 +65,10 @@ def _attach_newest(compiler: Compiler, one: NewestWord) -> Attached:
 
     def read(profile: Profile, clock: int) -> str | None:
         state = profile.slots.get(key)
-        return None if state is None or state[0] <= clock - window else word(state[1])
+        if state is None or state[0] <= clock - window:
+            return None
+        value = state[1]
+        return value if type(value) is str and len(value) <= LONGEST_VALUE else word(value)
 
     return Attached((read,), frozenset((key,)))
 

@@ -42,9 +42,17 @@ class Sessions(Slot):
             slots[self.key] = [[time, time, 1]]
             return 1
         newest = state[-1]
-        if newest[0] <= time < newest[1] + self.gap:
-            if time > newest[1]:
+        last = newest[1]
+        if time >= last:
+            if time < last + self.gap:
                 newest[1] = time
+                newest[2] += 1
+                return 1
+            state.append([time, time, 1])
+            if len(state) > SESSIONS:
+                del state[0]
+            return 1
+        if time >= newest[0]:
             newest[2] += 1
             return 1
         before = list(newest)
