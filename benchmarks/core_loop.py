@@ -38,7 +38,7 @@ from rules.rule_set import load_directory
 from rules.step import step
 
 CHUNK = 20_000
-BATCH = 500
+BATCH = 1_000
 
 
 def chunks(workload: Workload) -> Iterator[list[Record]]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any
 
 from cli import toolchain
 from cli.cluster import LocalCluster
 from cli.errors import UserError
-from cli.paths import RUN, STATE
+from cli.paths import DEMO, RUN, STATE
 from cli.progress import step
 
 
@@ -33,7 +34,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     down.add_argument("--erase", action="store_true", help="delete topics, checkpoints and savepoints too")
 
     status = subparsers.add_parser(
-        "status", help="show them", description="Show addresses, processes, jobs and topics of the local cluster."
+        "status",
+        help="show them",
+        description="Show addresses, processes, jobs and topics of the local cluster, or of a demo that runs.",
     )
     status.add_argument("--json", action="store_true", help="print as JSON")
 
@@ -58,8 +61,8 @@ def up(args: argparse.Namespace) -> int:
     """Start what does not run yet, and say where it is."""
     toolchain.ensure()
     with toolchain.locked(STATE / "cluster.lock"):
-        cluster = LocalCluster.find(RUN)
-        if cluster is None or not cluster.any_alive():
+        cluster = running(RUN)
+        if cluster is None:
             cluster = LocalCluster(
                 RUN,
                 task_managers=args.task_managers or 1,
@@ -91,20 +94,20 @@ def down(args: argparse.Namespace) -> int:
     """Stop what runs; that nothing does is no error."""
     with toolchain.locked(STATE / "cluster.lock"):
         cluster = LocalCluster.find(RUN)
-        running = cluster is not None and cluster.any_alive()
+        was_up = cluster is not None and cluster.any_alive()
         if cluster is not None:
             with step("stopping the Kafka broker and the Flink cluster"):
                 cluster.stop()
         if args.erase:
             (cluster or LocalCluster(RUN)).erase()
-    print("The local cluster is stopped." if running else "No local cluster is up.")
+    print("The local cluster is stopped." if was_up else "No local cluster is up.")
     return 0
 
 
 def status(args: argparse.Namespace) -> int:
-    """Show the cluster; exit code 1 if it is not up or does not answer."""
-    cluster = LocalCluster.find(RUN)
-    if cluster is None or not cluster.any_alive():
+    """Show the cluster that was started, else that of a demo which runs; exit code 1 if there is none or it does not answer."""
+    cluster = running(RUN, DEMO)
+    if cluster is None:
         print(json.dumps({"up": False}) if args.json else "No local cluster is up; start one with `segue up`.")
         return 1
     report = {"up": cluster.alive(), **addresses(cluster), "jobs": jobs(cluster), "topics": topics(cluster)}
@@ -113,6 +116,11 @@ def status(args: argparse.Namespace) -> int:
     else:
         show(cluster, report)
     return 0 if report["up"] and report["jobs"] is not None and report["topics"] is not None else 1
+
+
+def running(*folders: Path) -> LocalCluster | None:
+    """The cluster of the first of these folders in which any of it runs."""
+    return next((one for one in map(LocalCluster.find, folders) if one is not None and one.any_alive()), None)
 
 
 def addresses(cluster: LocalCluster) -> dict[str, Any]:
@@ -167,7 +175,8 @@ def show(cluster: LocalCluster, report: dict[str, Any]) -> None:
     from rich.table import Table
 
     console = Console()
-    parts = Table("part", "address", "pid", "state", title="Local cluster", title_justify="left")
+    title = "Local" if cluster.run_dir == RUN.resolve() else "The demo's"
+    parts = Table("part", "address", "pid", "state", title=f"{title} cluster", title_justify="left")
     answers = "[green]answers[/]" if report["topics"] is not None else "[red]does not answer[/]"
     pids = report["pids"]
     parts.add_row("Kafka broker", report["bootstrap_servers"], str(pids.get("broker", "-")), answers)

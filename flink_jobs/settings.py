@@ -128,7 +128,7 @@ class Checkpoints:
 class Batches:
     """How the operator hands arrivals to its worker, and how long bytes may wait on their way. Bigger is quicker and later."""
 
-    size: int = 500
+    size: int = 1000
     """The most arrivals that go to the worker at once."""
     linger: Duration = Duration(2)
     """The longest that an arrival waits for others to go with."""

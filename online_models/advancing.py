@@ -40,7 +40,12 @@ def advance(
 
     `Decision.examples` are those whose outcome is known by it, `Decision.next_timer` heeds what models wait for.
     """
-    if profile is not None and serving is not None and type(happening) is not Timer and (agenda := profile.agenda):
+    if (
+        profile is not None
+        and serving is not None
+        and type(happening) is not Timer
+        and len(agenda := profile.agenda) == AGENDA_SIZE
+    ):
         # The common case by itself: what was worked out holds for these rules, nothing is due before the event, and then no model is
         # concerned by it, or only to note that something has changed for it.
         event: Event = happening  # type: ignore[assignment]
@@ -81,7 +86,7 @@ def _advance(
         return step(profile, rules, happening, watermark, None, customer)
     if (
         profile is not None
-        and (profile.models or profile.agenda)
+        and (profile.agenda or profile.models)
         and (len(profile.agenda) != AGENDA_SIZE or profile.agenda[AGENDA_FOR] != rules.code ^ serving.code)
     ):
         serving.tidy(profile, rules.plan)
@@ -146,7 +151,7 @@ def _heeded(
         return None, decision
     if (
         decision.outcome == "applied"
-        and profile.models
+        and profile.agenda
         and (targets := serving.targets(event.name))
         and _label(profile, targets, event, watermark, decision)
     ):

@@ -20,7 +20,7 @@ public final class WorkerConfig implements Serializable {
     Map<String, String> environment = Map.of();
     List<String> pythonPath = List.of();
     String cachedFile;
-    int maxBatch = 500;
+    int maxBatch = 1000;
     long lingerMillis = 2;
     int maxFrameBytes = 64 << 20;
     long frameDeadlineMillis = 60_000;
