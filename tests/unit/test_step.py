@@ -42,6 +42,23 @@ def test_an_answer_at_the_last_millisecond_of_a_silence_comes_in_time() -> None:
     assert told(customer) == []
 
 
+@pytest.mark.parametrize("narrowed", ["start", "end", "neither", "both"])
+def test_an_event_that_is_both_steps_ends_the_waiting_before_it_begins_its_own(narrowed: str) -> None:
+    """Whether or not either step has something to ask of the event: one that does is counted in another place than one that does not.
+
+    0 cart ---- 10 cart ---------------- 40
+                   (-------silence-------]
+    """
+    large = EventRef("Cart Updated", (Test("properties.items", Operator.GTE, 1),))
+    start = large if narrowed in ("start", "both") else EventRef("Cart Updated")
+    end = large if narrowed in ("end", "both") else EventRef("Cart Updated")
+    customer = Customer(rules([Segment("left", Sequence(start, 30, (end,)))]))
+    customer.apply(event("Cart Updated", 0, 1, properties={"items": 1}), 0)
+    customer.apply(event("Cart Updated", 10, 2, properties={"items": 1}), 0)
+    customer.wake(T + 1000, "each")
+    assert told(customer) == [("left", "entered", 40, "timer")]
+
+
 def test_a_view_at_the_moment_the_one_before_leaves_the_window_leaves_no_gap() -> None:
     """The same for windows: out and in again at one instant, though at no instant the window was empty.
 
