@@ -28,7 +28,8 @@ HASH_SEED: Final = 0x5E67E
 TARGET_VALUES: Final = 1_000
 SMOOTHING: Final = 20.0
 LARGEST: Final = 1e12
-"""Numbers beyond count as this: squares of them still add up."""
+LOWEST: Final = -LARGEST
+"""Numbers beyond these count as these: squares of them still add up."""
 LONGEST_VALUE: Final = 200
 
 Features = dict[int, float]
@@ -40,7 +41,7 @@ def number_of(value: Any) -> float | None:
     >>> number_of(True), number_of(float("nan")), number_of(1e300)
     (1.0, None, 1000000000000.0)
     """
-    if type(value) is float and -LARGEST <= value <= LARGEST:
+    if type(value) is float and LOWEST <= value <= LARGEST:
         return value
     if value is None:
         return None
@@ -48,7 +49,7 @@ def number_of(value: Any) -> float | None:
         raise TypeError("text where a number belongs")
     if value != value or value in (float("inf"), float("-inf")):
         return None
-    return float(max(-LARGEST, min(LARGEST, value)))
+    return float(max(LOWEST, min(LARGEST, value)))
 
 
 def value_of(value: Any) -> str | None:

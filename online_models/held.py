@@ -105,18 +105,17 @@ class Held:
 
     def score(self, row: Row, previous: Output | None = None) -> Said | None:
         """Version and output of the champion for a row; None where there is none, or it cannot tell. `previous` is the score so far."""
-        return None if self.champion is None else self.output(self.champion, row, previous)
+        return None if self.champion is None else self._output(self.champion, row, previous)
 
     def predictions(self, row: Row, scored: Said | None = None) -> dict[str, list[Any]]:
         """What every candidate says of a row: `[version, output]` by its name. `scored` is what `score` has just said of it, if it has."""
         said = {
-            name: scored if scored is not None and one is self.champion else self.output(one, row)
+            name: scored if scored is not None and one is self.champion else self._output(one, row, None)
             for name, one in self.versions.items()
         }
         return {name: list(found) for name, found in sorted(said.items()) if found is not None}
 
-    def output(self, one: Version, row: Row, previous: Output | None = None) -> Said | None:
-        """Version and output of one of those held, for a row."""
+    def _output(self, one: Version, row: Row, previous: Output | None) -> Said | None:
         if one.predictor is None:
             return None
         try:

@@ -12,12 +12,10 @@ from typing import Any, Final
 from river import linear_model, optim, preprocessing
 
 from online_models.calibration import LEAST, Platt, clamped, logit, sigmoid
-from online_models.encoding import LARGEST, HashColumn, OnehotColumn, TargetColumn, value_of
+from online_models.encoding import LARGEST, LOWEST, HashColumn, OnehotColumn, TargetColumn, value_of
 from online_models.example import Row
 from online_models.predictor import Output, Predictor
 from online_models.river_predictor import RiverPredictor
-
-_LOWEST: Final = -LARGEST
 
 _CERTAIN: Final = 30.0
 """Beyond these log odds River says 0 or 1."""
@@ -88,7 +86,7 @@ class FrozenLinear:
         for index, slope, mean in self._numbers:
             value = row[index]
             if value is not None:
-                if not _LOWEST < value < LARGEST:
+                if not LOWEST < value < LARGEST:
                     return self._predictor.predict(row)
                 z += slope * (value - mean)
         for index, table, rest in self._tables:

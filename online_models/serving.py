@@ -201,8 +201,7 @@ class Serving:
             found: Said | None = None
             if is_example or champion is not None:
                 row = served.features.read(profile, clock) if rows is None else rows[at]
-                if champion is not None:
-                    found = held.output(champion, row, previous)
+                found = held.score(row, previous)
                 if is_example:
                     begin.append((served, state, row, found, age))
             held.usage.note(age, found is not None)

@@ -58,15 +58,11 @@ class Newest(Slot):
         if value is None:
             return 0
         state = slots.get(self.key)
-        if state is not None and state[1] == value and type(value) is str and self.is_plain:
-            # Most events say what the one before said.
-            if time < state[0]:
+        # Most events say what the one before said, which was kept as it is.
+        if state is None or state[1] != value or type(value) is not str or not self.is_plain:
+            value = self.kept(value)
+            if value is None:
                 return 0
-            state[0] = time
-            return self.every
-        value = self.kept(value)
-        if value is None:
-            return 0
         if state is None:
             slots[self.key] = [time, value]
             return 1

@@ -32,6 +32,8 @@ def word(value: Any) -> str | None:
     >>> word("mobile"), word(17.0), word(True), word([1]), len(word("x" * 300))
     ('mobile', '17', 'true', None, 100)
     """
+    if type(value) is str and len(value) <= LONGEST_VALUE:
+        return value
     text = identity(value)
     return text if text is None or len(text) <= LONGEST_VALUE else _cut(text)
 
@@ -65,10 +67,7 @@ def _attach_newest(compiler: Compiler, one: NewestWord) -> Attached:
 
     def read(profile: Profile, clock: int) -> str | None:
         state = profile.slots.get(key)
-        if state is None or state[0] <= clock - window:
-            return None
-        value = state[1]
-        return value if type(value) is str and len(value) <= LONGEST_VALUE else word(value)
+        return None if state is None or state[0] <= clock - window else word(state[1])
 
     return Attached((read,), frozenset((key,)))
 

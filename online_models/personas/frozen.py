@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from online_models.encoding import LARGEST, number_of
+from online_models.encoding import LARGEST, LOWEST, number_of
 from online_models.example import Row
 from online_models.predictor import Output
 
 if TYPE_CHECKING:
     from online_models.named import PersonaPredictor
-
-_LOWEST: Final = -LARGEST
 
 _NOWHERE: Final = -1
 """In place of a column: nothing is known of the feature."""
@@ -54,7 +52,7 @@ class FrozenPersonas:
             value = row[index]
             if known is not None:
                 value = 1.0 if value == known else 0.0
-            elif type(value) is not float or not _LOWEST <= value <= LARGEST:
+            elif type(value) is not float or not LOWEST <= value <= LARGEST:
                 value = number_of(value)
                 if value is None:
                     point.append(0.0)
